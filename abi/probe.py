@@ -1,0 +1,183 @@
+"""What the headers of a target say, and what our tables say of the same.
+
+Three steps that know nothing of each other's insides: :func:`questions` writes the C
+that asks (``values.h`` for ``probe.c``), :func:`answers` reads what an object file
+says, :func:`compare` looks for the differences.  Nothing is run, so that a target's
+word is as good from any machine.
+
+What is asked follows from our own values: every constant that any target has is asked
+of every target, so that a name which a header defines and our row lacks is a difference
+too; a constant that the header does not define is counted and named, for it was not
+verified.  Everything else has to be there.
+
+The invariant: a value that was compared was read from the object; none is derived.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from ancfuzz.abi import ABIS, Abi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PAYLOADS = (*range(65), 253 * 4)
+"""Payload sizes for CMSG_LEN and CMSG_SPACE: each edge of each alignment, and 253."""
+
+_VALUE = re.compile(rb"ANCVALUE([^\0]{1,79})\0+([+-])(\d{19});")
+_END = "sizeof(char)"  # the last question: who reads its answer has read them all
+WORD = "sizeof(void *)"
+"""What is asked but not compared: the word size, for who wants to run something."""
+
+
+class Difference(NamedTuple):
+    """One fact that the headers and we disagree about; None: no such thing."""
+
+    target: str
+    what: str
+    headers: int | str | None
+    ours: int | str | None
+
+
+class Comparison(NamedTuple):
+    """What was compared for one target.
+
+    Attributes:
+        constants: how many, by value.
+        layout: how many sizes, offsets and results of macros.
+        undefined: our constants that the header does not define: not verified.
+        differences: what both sides say, where it is not the same.
+    """
+
+    constants: int
+    layout: int
+    undefined: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+class _Structure(NamedTuple):
+    """A structure of ``Abi.structs`` as C declares it."""
+
+    type: str
+    members: tuple[str, ...]  # who has fewer lacks the first of them, or the groups
+    size: str = ""  # the macro for its size, where group ids follow
+
+
+_IDS = ("sc_uid", "sc_euid", "sc_gid", "sc_egid", "sc_ngroups")
+_CMCRED = ("pid", "uid", "euid", "gid", "ngroups", "groups")
+_STRUCTURES: Mapping[str, _Structure] = {
+    "ucred": _Structure("struct ucred", ("pid", "uid", "gid")),
+    "cmsgcred": _Structure(
+        "struct cmsgcred", tuple(f"cmcred_{name}" for name in _CMCRED)
+    ),
+    "sockcred": _Structure("struct sockcred", ("sc_pid", *_IDS), "SOCKCREDSIZE"),
+    "sockcred2": _Structure(
+        "struct sockcred2", ("sc_version", "sc_pid", *_IDS), "SOCKCRED2SIZE"
+    ),
+    "timeval": _Structure("struct timeval", ("tv_sec", "tv_usec")),
+    "timespec": _Structure("struct timespec", ("tv_sec", "tv_nsec")),
+}
+_FRACTIONS = {"tv_usec", "tv_nsec"}
+
+
+def _names() -> list[str]:
+    return sorted({name for abi in ABIS.values() for name in abi.constants})
+
+
+def questions(abi: Abi) -> str:
+    """``values.h``: what ``probe.c`` is to ask the headers of one target."""
+    lines = [f"#ifdef {name}\nVALUE({name})\n#endif" for name in _names()]
+    lines += [f"VALUE({expression})" for expression in (*expected(abi), WORD, _END)]
+    return "\n".join(lines) + "\n"
+
+
+def expected(abi: Abi) -> dict[str, int]:
+    """Our values for everything but constants, by the C expression for it."""
+    ours = {
+        "IS_BIG_ENDIAN": int(abi.byte_order == "big"),
+        "sizeof(struct cmsghdr)": abi.header_size,
+        "offsetof(struct cmsghdr, cmsg_len)": abi.length_offset,
+        "WIDTH(struct cmsghdr, cmsg_len)": abi.length_size,
+        "offsetof(struct cmsghdr, cmsg_level)": abi.level_offset,
+        "WIDTH(struct cmsghdr, cmsg_level)": 4,
+        "offsetof(struct cmsghdr, cmsg_type)": abi.type_offset,
+        "WIDTH(struct cmsghdr, cmsg_type)": 4,
+        "DATA_OFFSET": abi.data_offset,
+    }
+    for size in PAYLOADS:
+        ours[f"CMSG_LEN({size})"] = abi.cmsg_len(size)
+        ours[f"CMSG_SPACE({size})"] = abi.cmsg_space(size)
+    for name, layout in abi.structs.items():
+        ours |= _expected_of(_STRUCTURES[name], layout, abi)
+    return ours
+
+
+def _expected_of(structure: _Structure, layout: str, abi: Abi) -> dict[str, int]:
+    """Our values for one structure of payloads."""
+    size = struct.calcsize(f"={layout}")
+    fields = list(_fields(layout))
+    declared = structure.members[-len(fields) :]
+    ours: dict[str, int] = {}
+    for member, (at, width) in zip(declared, fields, strict=True):
+        where = f"{structure.type}, {member}"
+        if member in _FRACTIONS:
+            # A long may stand in a field of 64 bits.
+            end = at + width if abi.byte_order == "big" else at
+            ours[f"LOW_END({where})"] = end
+        else:
+            ours[f"offsetof({where})"] = at
+            ours[f"WIDTH({where})"] = width
+    if structure.size:
+        ours[f"offsetof({structure.type}, sc_groups)"] = size
+        for groups in (1, 2, 16):
+            ours[f"{structure.size}({groups})"] = size + 4 * groups
+    else:
+        ours[f"sizeof({structure.type})"] = size
+    return ours
+
+
+def _fields(layout: str) -> Iterator[tuple[int, int]]:
+    """Offset and bytes of each field of a struct format; an array is one field."""
+    at = 0
+    for part in re.finditer(r"\d*([a-zA-Z])", layout):
+        width = struct.calcsize(f"={part[0]}")
+        if part[1] != "x":
+            yield at, width
+        at += width
+
+
+def answers(image: bytes) -> dict[str, int]:
+    """Every value that an object file of ``probe.c`` holds, by its C expression.
+
+    Raises:
+        ValueError: not all of them are there.
+    """
+    found = {
+        expression.decode(): int(sign + digits)
+        for expression, sign, digits in _VALUE.findall(image)
+    }
+    if found.pop(_END, None) != 1:
+        raise ValueError(f"{len(image)} bytes of object file without all values")
+    return found
+
+
+def compare(abi: Abi, found: Mapping[str, int]) -> Comparison:
+    """Where the headers of a target say something else than our tables."""
+    layout = expected(abi)
+    undefined = tuple(name for name in sorted(abi.constants) if name not in found)
+    asked = [name for name in _names() if name in found]
+    ours: dict[str, int | None] = {name: abi.constants.get(name) for name in asked}
+    ours |= layout
+    return Comparison(
+        constants=len(asked),
+        layout=len(layout),
+        undefined=undefined,
+        differences=tuple(
+            Difference(abi.name, what, found.get(what), value)
+            for what, value in ours.items()
+            if found.get(what) != value
+        ),
+    )
