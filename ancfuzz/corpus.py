@@ -1,0 +1,202 @@
+"""Cases in files: found, read, checked, written.
+
+A case file is called ``NAME.anc.json`` and holds one case as JSON.  Whatever else a
+path turns out to be - not JSON, another schema, a gigabyte, a FIFO, a directory,
+unreadable - ends in one :class:`UsageError` that names the file and the place in it;
+reading one bad file never keeps the others from being read.
+
+A corpus file is data: it is bounded in size, parsed by a validating decoder, and
+nothing in it is ever run.  This room must not know how a case is performed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from ancfuzz import case as case_module
+from ancfuzz.case import Case
+from ancfuzz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = [
+    "SUFFIX",
+    "case_files",
+    "case_id",
+    "dumps",
+    "loads",
+    "read",
+    "schema",
+    "write",
+]
+
+SUFFIX = ".anc.json"
+_MOST_BYTES = 4 << 20
+_NOT_IN_A_NAME = str.maketrans({"/": "-", "\0": "-"})
+
+_decoder = msgspec.json.Decoder(Case)
+_encoder = msgspec.json.Encoder()
+
+
+def loads(text: bytes | str, *, where: str = "case") -> Case:
+    """Read a case from JSON text.
+
+    Args:
+        text: the JSON.
+        where: what an error calls the text: a file name.
+
+    Raises:
+        UsageError: not JSON, not a case, or a case that makes no sense; with the place.
+    """
+    try:
+        case = _decoder.decode(text)
+        case_module.check(case)
+    except (msgspec.DecodeError, UsageError, UnicodeError) as error:
+        raise UsageError(f"{where}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply to be a case") from None
+    return case
+
+
+def dumps(case: Case) -> str:
+    """A case as JSON on one line, defaults left out."""
+    return _encoder.encode(case).decode()
+
+
+def pretty(case: Case) -> str:
+    """A case as JSON for people: one line for each step."""
+    fields: dict[str, Any] = msgspec.to_builtins(case)
+    fields.setdefault("format", case.format)
+    steps = fields.pop("steps")
+    head = "".join(
+        f"  {_json(key)}: {_json(value)},\n" for key, value in sorted(fields.items())
+    )
+    body = ",\n".join(f"    {_json(step)}" for step in steps)
+    return f'{{\n{head}  "steps": [\n{body}\n  ]\n}}\n'
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(_encoder.encode(value), indent=0).decode()
+
+
+def case_id(case: Case) -> str:
+    """A short name that depends on the steps alone: equal scripts have equal ids."""
+    steps = _encoder.encode(case.steps)
+    return hashlib.sha256(steps).hexdigest()[:12]
+
+
+def read(path: str | os.PathLike[str]) -> Case:
+    """Read a case from a file; its name is that of the file if it has none.
+
+    Raises:
+        UsageError: in one line: the file, the place in it, what was expected.
+    """
+    name = os.fspath(path)
+    told = name if name.isprintable() else repr(name)  # one line, whatever it is called
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
+        number = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{told}: cannot be read: {reason}") from None
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise UsageError(f"{told}: not a regular file: expected a case as JSON")
+        with open(number, "rb", closefd=False) as file:
+            # Bounded, and not by st_size: /proc files say 0, and a file can grow.
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{told}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(number)
+    if len(content) > _MOST_BYTES:
+        raise UsageError(f"{told}: longer than {_MOST_BYTES} bytes: no case is")
+    case = loads(content, where=told)
+    if case.name:
+        return case
+    return msgspec.structs.replace(case, name=Path(name).name.removesuffix(SUFFIX))
+
+
+def write(case: Case, folder: str | os.PathLike[str], name: str = "") -> Path:
+    """Write a case to ``folder/NAME.anc.json``, whole or not at all.
+
+    Args:
+        case: what to write.
+        folder: made if it is not there.
+        name: without suffix; the case's own name, else its id, by default.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    # A name may be anybody's words, and must not lead out of the folder.
+    plain = (name or case.name).translate(_NOT_IN_A_NAME).lstrip(".")
+    target = Path(folder) / f"{plain or case_id(case)}{SUFFIX}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        temporary.write_text(pretty(case), encoding="utf-8")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def case_files(
+    paths: Iterable[str | os.PathLike[str]],
+    misuse: Callable[[UsageError], None] | None = None,
+) -> Iterator[Path]:
+    """The case files that paths stand for: themselves, or those below a folder, sorted.
+
+    Links to folders are not followed, so that a loop of links ends.
+
+    Args:
+        paths: files and folders.
+        misuse: told of what does not exist or cannot be read; the others follow.
+
+    Raises:
+        UsageError: of these, if nobody is to be told.
+    """
+    tell = _raise if misuse is None else misuse
+
+    def unreadable(error: OSError) -> None:
+        tell(UsageError(f"{error.filename}: cannot be read: {error.strerror}"))
+
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            for folder, folders, files in os.walk(path, onerror=unreadable):
+                folders.sort()
+                for name in sorted(files):
+                    if name.endswith(SUFFIX):
+                        yield Path(folder, name)
+        elif path.exists() or path.is_symlink():
+            yield path
+        else:
+            tell(UsageError(f"{path}: no such file or folder"))
+
+
+def _raise(error: UsageError) -> NoReturn:
+    raise error
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a case file."""
+    from inspect import cleandoc
+
+    (made,), components = msgspec.json.schema_components([Case])
+    for component in components.values():
+        if "description" in component:
+            # A docstring: since 3.13 the compiler dedents it, before it does not.
+            component["description"] = cleandoc(component["description"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": made["$ref"].replace("#/components/schemas/", "#/$defs/"),
+        "$defs": components,
+    }
