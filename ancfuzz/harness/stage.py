@@ -1,0 +1,219 @@
+"""What the steps of one case share.
+
+A stage has two ends, an actor for each, and the book of the descriptor table.  Which
+actor does a step is decided here and nowhere else: the implementation under test at its
+own end and for what it overrides, the reference for all the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ancfuzz.abi import NATIVE
+from ancfuzz.case import (
+    Message,
+    NamedRights,
+    payload_text,
+)
+from ancfuzz.harness.answers import ENDINGS, nonsense, raised, wrong_with
+from ancfuzz.host import FLAGS
+from ancfuzz.implementation import Received
+from ancfuzz.implementations import CPython, Reference
+from ancfuzz.naming import Values, control_message, names_in
+from ancfuzz.transcript import Answer, Facts, Got, Raised, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ancfuzz.accounts import Accounts
+    from ancfuzz.canvas import Canvas
+    from ancfuzz.case import Case, Table
+    from ancfuzz.codec import ControlMessage
+    from ancfuzz.descriptors import Stock
+    from ancfuzz.errors import Refused
+    from ancfuzz.implementation import Implementation
+    from ancfuzz.implementations import Subject
+    from ancfuzz.transcript import Environment
+
+__all__ = ["Stage", "is_real"]
+
+_REFERENCE = Reference()
+_BY_METHODS = CPython()  # for simulated sockets, which have no number to call on
+
+
+class Stage:
+    """Sockets, actors and accounts of one case.
+
+    Attributes:
+        stock: descriptors by name.
+        accounts: the book of the descriptor table.
+        canvas: memory for a caller's buffer.
+        sockets: the ends that are open, by name.
+        shape: what the descriptor table is to look like at the next receive.
+        sent: names of what was sent so far, in order.
+        names: every descriptor that the case names.
+        may_shape: whether the descriptor table of this process may be shaped.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        subject: Subject,
+        end: str,
+        *,
+        stock: Stock,
+        accounts: Accounts,
+        canvas: Canvas,
+        environment: Environment,
+        may_shape: bool,
+    ) -> None:
+        self.stock = stock
+        self.accounts = accounts
+        self.canvas = canvas
+        self.may_shape = may_shape
+        self.names = names_in(case)
+        self.sockets: dict[str, Any] = {}
+        self.shape: Table | None = None
+        self.sent: list[str] = []
+        self.values = Values(
+            stock.number, (os.getpid(), environment.uid, environment.gid), NATIVE
+        )
+        self._end = end
+        self._operations = subject.operations
+        self._implementation: Implementation | None = None
+
+    def hire(self, implementation: Implementation) -> None:
+        """The implementation under test comes on stage."""
+        self._implementation = implementation
+
+    def dismiss(self) -> str:
+        """Close the implementation and let go of it; what ``close()`` raised, if so."""
+        implementation, self._implementation = self._implementation, None
+        if implementation is None:
+            return ""
+        try:
+            implementation.close()
+        except ENDINGS as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def actor(self, at: str, operation: str) -> Implementation:
+        """Who does an operation at an end."""
+        if (
+            at == self._end
+            and operation in self._operations
+            and self._implementation is not None
+        ):
+            return self._implementation
+        sock = self.sockets.get(at)
+        return _REFERENCE if sock is None or is_real(sock) else _BY_METHODS
+
+    @property
+    def own_pair(self) -> Implementation | None:
+        """The implementation, if it brings sockets of its own."""
+        return self._implementation if "pair" in self._operations else None
+
+    def close_sockets(self) -> None:
+        """Close what is still open of the pair, and duplicates of it."""
+        self.stock.reclaim()
+        for end in self.sockets.values():
+            with suppress(OSError):
+                end.close()
+        self.sockets.clear()
+
+    # -- values ------------------------------------------------------------------
+
+    def messages(self, messages: Sequence[Message]) -> tuple[ControlMessage, ...]:
+        """Messages of a case with live values in them, noted as sent."""
+        for message in messages:
+            if isinstance(message, NamedRights):
+                self.sent += message.names()
+        return tuple([control_message(message, self.values) for message in messages])
+
+    def sent_by(self, actor: Implementation, messages: Sequence[Message]) -> None:
+        """Look after descriptors that the implementation under test was given."""
+        if actor is self._implementation:
+            self.accounts.sent_by_a_stranger(
+                name
+                for message in messages
+                if isinstance(message, NamedRights)
+                for name in message.names()
+            )
+
+    # -- observing ---------------------------------------------------------------
+
+    def held(
+        self, actor: Implementation
+    ) -> tuple[tuple[Message, ...] | None, Iterable[int]]:
+        """What the actor would still hand out, and the new descriptors in it."""
+        if actor is not self._implementation or "held" not in self._operations:
+            return None, ()
+        return self.accounts.named(actor.held(), self.sent, self.values)
+
+    def stale(self, actor: Implementation) -> Facts | Raised:
+        """The facts of a failed receive."""
+        try:
+            return Facts(held=self.held(actor)[0])
+        except ENDINGS as error:
+            return raised(error)
+
+    def refused(self, error: Refused, actor: Implementation) -> Answer:
+        """A receive that was declined, and what it hands out all the same."""
+        handed = Received(b"", error.messages, truncated=False)  # type: ignore[arg-type]  # looked at next
+        wrong = wrong_with(handed)
+        if wrong:
+            return nonsense(error.messages, wrong)
+        accounts = self.accounts
+        messages, new = accounts.named(handed.messages, self.sent, self.values)
+        accounts.close(new)
+        facts = self.stale(actor)
+        if isinstance(facts, Raised):
+            return facts
+        reason = "" if error.messages else str(error)
+        return Refusal(reason, messages, facts)
+
+    def observed(self, received: Received, actor: Implementation) -> Answer:
+        """What a receive says, with its descriptors named and checked."""
+        wrong = wrong_with(received)
+        if wrong:
+            # Which descriptors it meant nobody can read: none of them is a leak.
+            self.accounts.close_what_appeared(self.sent)
+            return nonsense(received, wrong)
+        accounts = self.accounts
+        messages, new = accounts.named(received.messages, self.sent, self.values)
+        try:
+            held, held_numbers = self.held(actor)
+        except ENDINGS as error:
+            accounts.close(new)
+            return raised(error)
+        # The reference reports all that it gets; what else came, a sender made.
+        is_under_test = actor is self._implementation
+        facts = Facts(
+            accounts.unreported({*new, *held_numbers}, self.sent)
+            if is_under_test
+            else (),
+            accounts.inheritable(new),
+            held,
+        )
+        accounts.close(new)
+        shown = received.flags
+        return Got(
+            data=payload_text(bytes(received.data)),
+            messages=messages,
+            truncated=bool(received.truncated),
+            flags=(
+                None
+                if shown is None
+                else tuple([name for name, bit in FLAGS.items() if shown & bit])
+            ),
+            control_length=received.control_length,
+            facts=facts,
+        )
+
+
+def is_real(sock: object) -> bool:
+    """Whether an end is a socket of this process, and not a simulated one."""
+    return isinstance(sock, socket.socket)

@@ -1,0 +1,351 @@
+"""A case and a transcript in, the accepted transcript out.
+
+Step by step the acceptor asks the model's state what comes of a step, shows that answer
+to the tolerances (what an implementation may do otherwise, see ``tolerances``), and
+writes down what it accepts.  It judges nothing: two transcripts side by side are what
+the invariants look at.
+
+It stops having an opinion where it must: behind a step that the implementation cannot
+say or this kernel cannot do, and where a case passes a number that stands for itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, TypeGuard
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ancfuzz import tolerances
+from ancfuzz.abi import NATIVE, Abi
+from ancfuzz.case import (
+    Case,
+    Close,
+    Decode,
+    Encode,
+    EncodeInto,
+    NamedRights,
+    Open,
+    Receive,
+    Send,
+    SendAll,
+    SendRaw,
+    SetOption,
+    Shutdown,
+    Step,
+    Table,
+    payload_bytes,
+    payload_text,
+)
+from ancfuzz.codec import ControlMessage, decode, encode
+from ancfuzz.errors import MalformedControl
+from ancfuzz.implementation import Promise
+from ancfuzz.model.endpoints import Endpoint, Reader, pair
+from ancfuzz.model.rules import LINUX, Rule, RuleSet
+from ancfuzz.model.sending import Names, Parcel, parse
+from ancfuzz.names import description_of
+from ancfuzz.naming import names_in
+from ancfuzz.transcript import (
+    Answer,
+    Decoded,
+    Done,
+    Encoded,
+    EncodedInto,
+    Failed,
+    Got,
+    Malformation,
+    NotPerformed,
+    Raised,
+    Refusal,
+    Sent,
+    Transcript,
+    Untold,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ancfuzz.case import PlainMessage
+
+__all__ = ["Acceptance", "accept"]
+
+_PLENTY = 1 << 16  # a control capacity at which nothing is ever cut
+_NEARLY_FULL_BYTES = 64 << 10  # a send may block when this much is queued, not before
+_NEARLY_FULL_MESSAGES = 100
+
+
+class Acceptance(Struct, frozen=True):
+    """What the model makes of a transcript.
+
+    Attributes:
+        transcript: what it accepts, as far as it has an opinion.
+        unknown: why it has none of the steps behind, if it has none.
+        rules: how often each rule decided.
+    """
+
+    transcript: Transcript
+    unknown: str
+    rules: Counter[str]
+
+
+def accept(
+    case: Case,
+    observed: Transcript,
+    *,
+    promise: Promise | None = None,
+    abi: Abi = NATIVE,
+    rules: dict[str, Rule] = LINUX,
+) -> Acceptance:
+    """Say what ought to have been answered.
+
+    Args:
+        case: what was performed.
+        observed: what was answered; where Linux leaves something open, it decides.
+        promise: of the implementation that held ``observed.subject``.
+        abi: its layout.
+        rules: of the kernel that it ran on.
+    """
+    rule = RuleSet(rules)
+    acceptor = _Acceptor(case, observed, promise or Promise(), abi, rule)
+    answers: list[Answer] = []
+    for step, answer in zip(case.steps, observed.answers, strict=False):
+        if isinstance(answer, NotPerformed):
+            acceptor.unknown = answer.reason
+            break
+        accepted = acceptor.step(step, answer)
+        if acceptor.unknown:
+            break
+        answers.append(answer if isinstance(answer, Untold) else accepted)
+    transcript = replace(
+        observed,
+        answers=tuple(answers),
+        leaked=(),
+        lost=(),
+        growth=0,
+        closing="",
+        output="",
+    )
+    return Acceptance(transcript, acceptor.unknown, rule.fired)
+
+
+class _Acceptor:
+    """The state that a case's steps share."""
+
+    def __init__(
+        self,
+        case: Case,
+        observed: Transcript,
+        promise: Promise,
+        abi: Abi,
+        rule: RuleSet,
+    ) -> None:
+        self.unknown = ""
+        self._environment = observed.environment
+        self._subject = observed.subject
+        self._promise = promise
+        self._abi = abi
+        self._rule = rule
+        self._names = Names(observed.environment, NATIVE)
+        for name in names_in(case):
+            self._names.number(name)
+        self._ends: dict[str, Endpoint] = {}
+        self._free: int | None = None
+        self._closing: set[str] = set()
+
+    def step(self, step: Step, observed: Answer) -> Answer:
+        """What is accepted of one step."""
+        match step:
+            case Open():
+                self._ends = dict(zip("ab", pair(step.kind), strict=True))
+            case SetOption():
+                self._ends[step.at].set_option(step.option, step.value)
+            case Table():
+                self._free = step.free
+            case Shutdown():
+                self._ends[step.at].shut(step.how)
+            case Close():
+                if any(_is_duplicate_of(step.at, name) for name in self._names.known):
+                    self.unknown = "a closed endpoint of which there is a duplicate"
+                self._names.close(f"socket:{step.at}")
+                self._closing.add(step.at)
+                self._close_what_can_be()
+            case Send() | SendRaw():
+                return self._send(step, observed)
+            case SendAll():
+                return self._send_all(step)
+            case Receive():
+                return self._receive(step, observed)
+            case _:
+                return self._codec(step, observed)
+        return Done()
+
+    def _promised(self, at: str) -> Promise:
+        return self._promise if at == self._subject else Promise()
+
+    def _interrupted(self, observed: Answer, at: str) -> TypeGuard[Failed]:
+        """Surfacing EINTR is right: then nothing was sent, and nothing was taken."""
+        return (
+            at == self._subject
+            and isinstance(observed, Failed)
+            and observed.errno == "EINTR"
+        )
+
+    # -- sockets ----------------------------------------------------------------
+
+    def _parcel(self, control: bytes) -> Parcel:
+        parcel = parse(control, self._names, NATIVE, self._rule, self._environment)
+        self.unknown = parcel.unknown
+        return parcel
+
+    def _send(self, step: Send | SendRaw, observed: Answer) -> Answer:
+        end = self._ends[step.at]
+        if isinstance(step, Send):
+            control = self._names.control(step.messages)
+            refused = tolerances.refused_send(
+                _descriptors(step.messages), self._promised(step.at), observed
+            )
+            if refused or self._interrupted(observed, step.at):
+                return observed
+        else:
+            control = self._names.raw(step.control)
+        data = payload_bytes(step.data)
+        parcel = self._parcel(control)
+        errno = end.send_errno(parcel, len(data), self._rule)
+        if errno:
+            return Failed(errno)
+        if isinstance(observed, Failed) and observed.errno == "EAGAIN":
+            if _nearly_full(end.peer):
+                return observed
+        elif isinstance(observed, Sent) and _may_be_short(end, observed, len(data)):
+            data = data[: observed.count]
+        end.enqueue(parcel, data, self._names.own, self._rule)
+        return Sent(len(data))
+
+    def _send_all(self, step: SendAll) -> Answer:
+        parcel = self._parcel(self._names.control(step.messages))
+        data = payload_bytes(step.data)
+        errno = self._ends[step.at].send_errno(parcel, len(data), self._rule)
+        if errno:
+            return Failed(errno)
+        rights = parcel.rights if self._rule("S19", 0) else ()
+        messages = (NamedRights(rights),) if rights else ()
+        return Got(data=payload_text(data), messages=messages)
+
+    def _receive(self, step: Receive, observed: Answer) -> Answer:
+        if self._interrupted(observed, step.at):
+            return replace(observed, facts=tolerances.stale(observed.facts))
+        promise = self._promised(step.at)
+        end = self._ends[step.at]
+        own_choice = promise.capacity == "own"
+        accepted: Answer = Reader(end, step, self._rule, NATIVE, self._names.own).read(
+            self._free, control_capacity=_PLENTY if own_choice else None
+        )
+        if isinstance(accepted, Got):
+            accepted = tolerances.received(accepted, observed, promise)
+        elif isinstance(observed, Failed | Refusal | Raised):
+            accepted = replace(accepted, facts=tolerances.stale(observed.facts))
+        self._close_what_can_be()
+        return accepted
+
+    def _close_what_can_be(self) -> None:
+        """Close endpoints whose number is closed, unless they are still in flight.
+
+        What is in flight is open (unix(7)); it closes when it is received, and the
+        performer closes what it receives at once.  In flight to itself alone it waits
+        for the collector of cycles, and nobody knows how long (R18).
+        """
+        for at in sorted(self._closing):
+            holders = [
+                name
+                for name, end in self._ends.items()
+                if not end.closed
+                and any(f"socket:{at}" in queued.rights for queued in end.queue)
+            ]
+            if holders == [at]:
+                self.unknown = "when a closed cycle of sockets is collected"
+            elif not holders:
+                self._closing.remove(at)
+                self._ends[at].close()
+                if any(end.is_unsure and not end.closed for end in self._ends.values()):
+                    self.unknown = "whether unread packets of no bytes reset a peer"
+                self._close_what_can_be()
+                return
+
+    # -- the codec --------------------------------------------------------------
+
+    def _codec(self, step: Step, observed: Answer) -> Answer:
+        match step:
+            case Encode():
+                control = encode(_plain(step.messages), self._abi)
+                fits = len(control) <= step.capacity
+                return tolerances.encoded(
+                    Encoded(control.hex() if fits else None),
+                    observed,
+                    _plain(step.messages),
+                    step.capacity,
+                    self._abi,
+                )
+            case EncodeInto():
+                return tolerances.encoded_into(
+                    self._encoded_into(step),
+                    observed,
+                    _plain(step.messages),
+                    step,
+                    self._abi,
+                )
+            case Decode():
+                control = bytes.fromhex(step.control)
+                return tolerances.decoded(
+                    expected_decoding(control, self._abi), observed, control, self._abi
+                )
+            case _:
+                raise AssertionError(f"no step {step!r}")
+
+    def _encoded_into(self, step: EncodeInto) -> EncodedInto:
+        control = encode(_plain(step.messages), self._abi)
+        before = bytes([step.fill]) * step.capacity
+        if len(control) > step.capacity:
+            return EncodedInto(None, before.hex())
+        return EncodedInto(len(control), (control + before[len(control) :]).hex())
+
+
+def expected_decoding(control: bytes, abi: Abi) -> Decoded:
+    """What :func:`ancfuzz.decode` makes of the bytes, as an answer."""
+    try:
+        messages = decode(control, abi)
+    except MalformedControl as error:
+        malformed = Malformation(error.offset, error.needed, error.available)
+        return Decoded(malformed=malformed)
+    return Decoded(tolerances.plain_messages(messages))
+
+
+def _plain(messages: Iterable[PlainMessage]) -> list[ControlMessage]:
+    return [
+        ControlMessage(message.level, message.type, bytes.fromhex(message.data))
+        for message in messages
+    ]
+
+
+def _descriptors(messages: Iterable[object]) -> int:
+    return sum(
+        len(message.names()) for message in messages if isinstance(message, NamedRights)
+    )
+
+
+def _may_be_short(end: Endpoint, observed: Sent, size: int) -> bool:
+    """How much of a large write a stream takes is the kernel's own business (S19)."""
+    return end.kind == "stream" and (
+        0 < observed.count < size and size > _NEARLY_FULL_BYTES // 2
+    )
+
+
+def _is_duplicate_of(endpoint: str, name: str) -> bool:
+    return name.startswith("dup") and description_of(name) == f"socket:{endpoint}"
+
+
+def _nearly_full(end: Endpoint | None) -> bool:
+    return end is not None and (
+        len(end.queue) >= _NEARLY_FULL_MESSAGES
+        or sum(len(queued.data) for queued in end.queue) >= _NEARLY_FULL_BYTES
+    )
