@@ -8,12 +8,13 @@ sockets are still open; then the sockets go.
 from __future__ import annotations
 
 import os
+import resource
 from typing import TYPE_CHECKING, Any
 
 from ancfuzz import case as script
 from ancfuzz.accounts import Accounts
 from ancfuzz.canvas import Canvas
-from ancfuzz.descriptors import Stock
+from ancfuzz.descriptors import Stock, open_count
 from ancfuzz.errors import EnvironmentUnsupported, Unsupported, UsageError
 from ancfuzz.harness import coding, exchanging
 from ancfuzz.harness.answers import ENDINGS, raised
@@ -72,6 +73,22 @@ def ends_to_hold(case: Case, operations: frozenset[str]) -> tuple[str, ...]:
     return tuple(ends)
 
 
+_NUMBERS_EACH = 2
+_LEAST = 24  # numbers without which nothing that is seen could be trusted
+_RESERVE = 48  # numbers for a pair, a receive, an import, a worker
+
+
+def _sent_in_all(case: Case) -> int:
+    """Descriptors that a case sends, each as often as it does: all may be received."""
+    return sum(
+        len(message.names())
+        for step in case.steps
+        if isinstance(step, script.Send | script.SendAll)
+        for message in step.messages
+        if isinstance(message, script.NamedRights)
+    )
+
+
 def _end_twin() -> None:
     os._exit(1)
 
@@ -105,6 +122,8 @@ class Performer:
         self._accounts = Accounts(self._stock, vigilant=may_shape)
         self._canvas = Canvas()
         self.environment = environment()
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._room = soft - open_count() - _RESERVE
 
     def close(self) -> None:
         """Close the descriptors that it kept."""
@@ -130,7 +149,7 @@ class Performer:
             may_shape=self._may_shape,
         )
         self._position[0] = 0
-        answers = self._prepare(stage, subject) or self._answers(stage, case)
+        answers = self._prepare(stage, subject, case) or self._answers(stage, case)
         closing = stage.dismiss()
         balance = self._accounts.settle(stage.sent)
         stage.close_sockets()
@@ -145,13 +164,26 @@ class Performer:
             output=self._output(),
         )
 
-    def _prepare(self, stage: Stage, subject: Subject) -> list[Answer]:
+    def _prepare(self, stage: Stage, subject: Subject, case: Case) -> list[Answer]:
         """Open what the case names, make the implementation; nothing if all is well."""
+        names = [
+            name
+            for name in stage.names
+            if not description_of(name).startswith(exchanging.ENDPOINT)
+        ]
+        # The stock holds two numbers for each name, and must leave room for the rest.
+        wanted = _NUMBERS_EACH * len({*names, *self._stock.numbers})
+        if wanted > self._room:
+            self._stock.close()
+        needed = _NUMBERS_EACH * len(names) + _sent_in_all(case)
+        if max(needed, _LEAST) > self._room:
+            self._accounts.begin()
+            return [NotPerformed("RLIMIT_NOFILE is too low for so many descriptors")]
         try:
-            for name in stage.names:
-                if not description_of(name).startswith(exchanging.ENDPOINT):
-                    self._stock.number(name)
+            for name in names:
+                self._stock.number(name)
         except (EnvironmentUnsupported, OSError) as error:
+            self._stock.close()
             self._accounts.begin()
             return [NotPerformed(str(error))]
         self._accounts.begin()
