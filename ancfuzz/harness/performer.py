@@ -172,8 +172,10 @@ class Performer:
             if not description_of(name).startswith(exchanging.ENDPOINT)
         ]
         # The stock holds two numbers for each name, and must leave room for the rest.
-        wanted = _NUMBERS_EACH * len({*names, *self._stock.numbers})
-        if wanted > self._room:
+        kept = self._stock.numbers
+        if _NUMBERS_EACH * (len(names) + len(kept)) > self._room and (
+            _NUMBERS_EACH * len({*names, *kept}) > self._room
+        ):
             self._stock.close()
         needed = _NUMBERS_EACH * len(names) + _sent_in_all(case)
         if max(needed, _LEAST) > self._room:
