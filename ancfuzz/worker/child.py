@@ -110,6 +110,8 @@ class _Output:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (as long as we live)
         self._number = self._file.fileno()
         os.dup2(self._number, 1)
+        # A fork may have come with another sys.stdout, of pytest or a notebook.
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
 
     def taken(self) -> str:
         """What was written since this was last asked; the file is emptied."""
