@@ -36,7 +36,7 @@ from ancfuzz.names import OTHER, PHANTOM, description_of
 from ancfuzz.naming import Values, named_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ancfuzz.codec import ControlMessage
 
@@ -173,12 +173,11 @@ class Accounts:
         """
         named: list[Message] = []
         new: set[int] = set()
-        candidates = self._candidates(sent)
         for message in messages:
             kind = message.type if message.level == _SOCKET else None
             data = bytes(message.data)
             if kind == _RIGHTS:
-                named.append(self._rights(data, sent, candidates, new))
+                named.append(self._rights(data, sent, new))
             elif kind == _CREDENTIALS:
                 named.append(named_credentials(data, values.own, values.abi))
             elif kind == _PIDFD and len(data) == _INT:
@@ -205,11 +204,11 @@ class Accounts:
         self,
         data: bytes,
         sent: Sequence[str],
-        candidates: Mapping[str, int],
         new: set[int],
     ) -> NamedRights:
         whole = len(data) // _INT
         numbers = struct.unpack_from(f"={whole}i", data)
+        candidates = self._candidates(sent)
         names = tuple(self._name(number, sent, candidates, new) for number in numbers)
         return NamedRights(names, data[_INT * whole :].hex())
 
@@ -262,13 +261,8 @@ class Accounts:
 
     def inheritable(self, numbers: Iterable[int]) -> tuple[str, ...]:
         """Names of those that lack close-on-exec, of numbers called new."""
-        return tuple(
-            [
-                self._labels.get(number, OTHER)
-                for number in sorted(numbers)
-                if not is_close_on_exec(number)
-            ]
-        )
+        lacking = [number for number in numbers if not is_close_on_exec(number)]
+        return tuple([self._labels.get(number, OTHER) for number in sorted(lacking)])
 
     def unreported(
         self, reported: Iterable[int], sent: Sequence[str]
@@ -303,9 +297,10 @@ class Accounts:
             return "pidfd"
         return name
 
-    def close(self, numbers: Iterable[int]) -> None:
+    def close(self, numbers: Collection[int]) -> None:
         """Close numbers that :meth:`named` called new."""
-        close_all(numbers)
+        if numbers:
+            close_all(numbers)
 
     # -- the end of a case -----------------------------------------------------------
 

@@ -10,7 +10,6 @@ This room must not know where cases come from, nor what is done with a verdict.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from msgspec.structs import replace
@@ -58,7 +57,7 @@ class Performance(NamedTuple):
         accepted: what the model accepts.
         breaches: what is broken.
         not_judged: why the rest was not judged; "" if all was.
-        judged: how often each invariant looked.
+        judged: ids of the invariants that looked, each as often as it did.
     """
 
     end: str
@@ -66,7 +65,7 @@ class Performance(NamedTuple):
     accepted: Acceptance
     breaches: tuple[Breach, ...]
     not_judged: str
-    judged: Counter[str]
+    judged: tuple[str, ...]
 
 
 class Judge:
@@ -139,7 +138,7 @@ class Judge:
             chosen=self.chosen,
         )
         if observed.answers and isinstance(observed.answers[-1], NotPerformed):
-            judged = Counter[str]()  # opening a pair is no verdict on anybody
+            judged = ()  # opening a pair is no verdict on anybody
         return Performance(
             end, observed, acceptance, breaches, acceptance.unknown, judged
         )
@@ -166,7 +165,7 @@ class Judge:
         return replace(observed, growth=min(grown))
 
     def _perform(self, case: Case, end: str) -> Transcript:
-        if self.subject.trusted and not any(isinstance(s, Table) for s in case.steps):
+        if self.subject.trusted and Table not in map(type, case.steps):
             if self._performer is None:
                 self._performer = Performer()
             return self._performer.perform(case, self.subject, end)

@@ -37,8 +37,8 @@ __all__ = [
     "control_bytes",
     "control_message",
     "named_credentials",
-    "names_in",
     "raw_names",
+    "sent_names",
 ]
 
 SELF_PID = 1_000_001
@@ -53,17 +53,17 @@ _UCRED_SIZE = 12  # three 32-bit ids on every Linux
 _IDS = ("pid", "uid", "gid")
 
 
-def names_in(case: Case) -> tuple[str, ...]:
-    """Every descriptor that a case names, once."""
-    found: dict[str, None] = {}
+def sent_names(case: Case) -> list[str]:
+    """The descriptors that a case sends, each as often as it does, in order."""
+    sent: list[str] = []
     for step in case.steps:
         if isinstance(step, Send | SendAll):
             for message in step.messages:
                 if isinstance(message, NamedRights):
-                    found.update(dict.fromkeys(message.names()))
+                    sent += message.names()
         elif isinstance(step, SendRaw):
-            found.update(dict.fromkeys(raw_names(step.control)))
-    return tuple(found)
+            sent += raw_names(step.control)
+    return sent
 
 
 def raw_names(template: str) -> list[str]:

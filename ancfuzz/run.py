@@ -156,8 +156,8 @@ class Run:
         judged_at_all = False
         for end in ends:
             one = self._judging.perform(drawn.case, end)
-            self._judged += one.judged
-            self._rules += one.accepted.rules
+            self._judged.update(one.judged)
+            self._rules.update(one.accepted.rules)
             judged_at_all = judged_at_all or bool(one.judged)
             if one.not_judged:
                 self._unjudged[one.not_judged] += 1

@@ -213,7 +213,7 @@ def received(expected: Got, observed: Answer, promise: Promise) -> Answer:
     if isinstance(observed, Failed):
         refuses = promise.on_truncation == "refuse" and expected.truncated
         return Failed(observed.errno, stale(observed.facts)) if refuses else expected
-    if not isinstance(observed, Got):
+    if not isinstance(observed, Got) or observed == expected:
         return expected
     expected = _own_capacity(expected, observed, promise)
     messages = _shown(expected, observed, promise)

@@ -287,7 +287,7 @@ def test_what_is_left_at_the_end_is_a_breach_of_its_own(id_: str) -> None:
         chosen=select(),
     )
     assert [(b.invariant, b.step) for b in breaches] == [(id_, 1)]
-    assert judged[id_] == 1
+    assert judged.count(id_) == 1
 
 
 def test_behind_the_first_surprise_only_the_end_is_judged() -> None:
@@ -335,7 +335,7 @@ def test_only_what_is_chosen_is_looked_at_and_counted() -> None:
         chosen=frozenset({"LEAK.sent"}),
     )
     assert [b.invariant for b in breaches] == ["LEAK.sent"]
-    assert judged == {"LEAK.sent": 1}
+    assert judged == ("LEAK.sent",)
 
 
 # -- the rows -----------------------------------------------------------------------

@@ -598,9 +598,9 @@ def open_answer() -> Answer:
 def test_the_rules_that_decided_are_counted() -> None:
     with Judge(resolve("reference")) as judging:
         fired = judging.perform(Case(exchange(ONE, 20)), "").accepted.rules
-    assert fired["R3"] == 1
-    assert fired["S22"] == 1
-    assert fired["R4"] == 0
+    assert fired.count("R3") == 1
+    assert fired.count("S22") == 1
+    assert "R4" not in fired
 
 
 def test_a_number_that_stands_for_itself_is_not_judged() -> None:

@@ -12,6 +12,7 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 from ancfuzz import case as script
+from ancfuzz.abi import NATIVE
 from ancfuzz.accounts import Accounts
 from ancfuzz.canvas import Canvas
 from ancfuzz.descriptors import Stock, open_count
@@ -21,6 +22,7 @@ from ancfuzz.harness.answers import ENDINGS, raised
 from ancfuzz.harness.stage import Stage
 from ancfuzz.host import environment
 from ancfuzz.names import description_of
+from ancfuzz.naming import Values
 from ancfuzz.transcript import Answer, Done, NotPerformed, Transcript
 
 if TYPE_CHECKING:
@@ -78,17 +80,6 @@ _LEAST = 24  # numbers without which nothing that is seen could be trusted
 _RESERVE = 48  # numbers for a pair, a receive, an import, a worker
 
 
-def _sent_in_all(case: Case) -> int:
-    """Descriptors that a case sends, each as often as it does: all may be received."""
-    return sum(
-        len(message.names())
-        for step in case.steps
-        if isinstance(step, script.Send | script.SendAll)
-        for message in step.messages
-        if isinstance(message, script.NamedRights)
-    )
-
-
 def _end_twin() -> None:
     os._exit(1)
 
@@ -122,6 +113,8 @@ class Performer:
         self._accounts = Accounts(self._stock, vigilant=may_shape)
         self._canvas = Canvas()
         self.environment = environment()
+        own = (self._pid, self.environment.uid, self.environment.gid)
+        self._values = Values(self._stock.number, own, NATIVE)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._room = soft - open_count() - _RESERVE
 
@@ -145,11 +138,11 @@ class Performer:
             stock=self._stock,
             accounts=self._accounts,
             canvas=self._canvas,
-            environment=self.environment,
+            values=self._values,
             may_shape=self._may_shape,
         )
         self._position[0] = 0
-        answers = self._prepare(stage, subject, case) or self._answers(stage, case)
+        answers = self._prepare(stage, subject) or self._answers(stage, case)
         closing = stage.dismiss()
         balance = self._accounts.settle(stage.sent)
         stage.close_sockets()
@@ -164,7 +157,7 @@ class Performer:
             output=self._output(),
         )
 
-    def _prepare(self, stage: Stage, subject: Subject, case: Case) -> list[Answer]:
+    def _prepare(self, stage: Stage, subject: Subject) -> list[Answer]:
         """Open what the case names, make the implementation; nothing if all is well."""
         names = [
             name
@@ -177,7 +170,7 @@ class Performer:
             _NUMBERS_EACH * len({*names, *kept}) > self._room
         ):
             self._stock.close()
-        needed = _NUMBERS_EACH * len(names) + _sent_in_all(case)
+        needed = _NUMBERS_EACH * len(names) + stage.sent_in_all  # all may be received
         if max(needed, _LEAST) > self._room:
             self._accounts.begin()
             return [NotPerformed("RLIMIT_NOFILE is too low for so many descriptors")]
@@ -201,12 +194,11 @@ class Performer:
         for index, step in enumerate(case.steps):
             position[0] = index
             answer = _answer(stage, step)
-            if os.getpid() != self._pid:
+            if self._may_shape and os.getpid() != self._pid:
                 self._on_twin()  # it forked, and both processes came back
             answers.append(answer)
-            if isinstance(answer, NotPerformed) or (
-                isinstance(step, script.Open) and not isinstance(answer, Done)
-            ):
+            kind = type(answer)
+            if kind is NotPerformed or (kind is not Done and type(step) is script.Open):
                 break
         return answers
 

@@ -7,12 +7,11 @@ own end and for what it overrides, the reference for all the rest.
 
 from __future__ import annotations
 
-import os
 import socket
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ancfuzz.abi import NATIVE
 from ancfuzz.case import (
     Message,
     NamedRights,
@@ -22,7 +21,7 @@ from ancfuzz.harness.answers import ENDINGS, nonsense, raised, wrong_with
 from ancfuzz.host import FLAGS
 from ancfuzz.implementation import Received
 from ancfuzz.implementations import CPython, Reference
-from ancfuzz.naming import Values, control_message, names_in
+from ancfuzz.naming import control_message, sent_names
 from ancfuzz.transcript import Answer, Facts, Got, Raised, Refusal
 
 if TYPE_CHECKING:
@@ -30,16 +29,17 @@ if TYPE_CHECKING:
 
     from ancfuzz.accounts import Accounts
     from ancfuzz.canvas import Canvas
-    from ancfuzz.case import Case, Table
+    from ancfuzz.case import Case, Flag, Table
     from ancfuzz.codec import ControlMessage
     from ancfuzz.descriptors import Stock
     from ancfuzz.errors import Refused
     from ancfuzz.implementation import Implementation
     from ancfuzz.implementations import Subject
-    from ancfuzz.transcript import Environment
+    from ancfuzz.naming import Values
 
 __all__ = ["Stage", "is_real"]
 
+_NOTHING_HELD = Facts()
 _REFERENCE = Reference()
 _BY_METHODS = CPython()  # for simulated sockets, which have no number to call on
 
@@ -51,10 +51,12 @@ class Stage:
         stock: descriptors by name.
         accounts: the book of the descriptor table.
         canvas: memory for a caller's buffer.
+        values: what the case's names stand for in this process.
         sockets: the ends that are open, by name.
         shape: what the descriptor table is to look like at the next receive.
         sent: names of what was sent so far, in order.
         names: every descriptor that the case names.
+        sent_in_all: how many it sends, each as often as it does.
         may_shape: whether the descriptor table of this process may be shaped.
     """
 
@@ -67,20 +69,21 @@ class Stage:
         stock: Stock,
         accounts: Accounts,
         canvas: Canvas,
-        environment: Environment,
+        values: Values,
         may_shape: bool,
     ) -> None:
         self.stock = stock
         self.accounts = accounts
         self.canvas = canvas
         self.may_shape = may_shape
-        self.names = names_in(case)
+        sent = sent_names(case)
+        self.names = tuple(dict.fromkeys(sent))
+        self.sent_in_all = len(sent)
         self.sockets: dict[str, Any] = {}
+        self._partners: dict[str, Implementation] = {}
         self.shape: Table | None = None
         self.sent: list[str] = []
-        self.values = Values(
-            stock.number, (os.getpid(), environment.uid, environment.gid), NATIVE
-        )
+        self.values = values
         self._end = end
         self._operations = subject.operations
         self._implementation: Implementation | None = None
@@ -100,6 +103,14 @@ class Stage:
             return f"{type(error).__name__}: {error}"
         return ""
 
+    def set_up(self, sockets: dict[str, Any]) -> None:
+        """The pair is there."""
+        self.sockets = sockets
+        self._partners = {
+            name: _REFERENCE if is_real(end) else _BY_METHODS
+            for name, end in sockets.items()
+        }
+
     def actor(self, at: str, operation: str) -> Implementation:
         """Who does an operation at an end."""
         if (
@@ -108,8 +119,11 @@ class Stage:
             and self._implementation is not None
         ):
             return self._implementation
-        sock = self.sockets.get(at)
-        return _REFERENCE if sock is None or is_real(sock) else _BY_METHODS
+        return self._partners.get(at, _REFERENCE)
+
+    def is_under_test(self, actor: Implementation) -> bool:
+        """Whether it is the implementation that is judged."""
+        return actor is self._implementation
 
     @property
     def own_pair(self) -> Implementation | None:
@@ -155,6 +169,8 @@ class Stage:
 
     def stale(self, actor: Implementation) -> Facts | Raised:
         """The facts of a failed receive."""
+        if actor is not self._implementation:
+            return _NOTHING_HELD
         try:
             return Facts(held=self.held(actor)[0])
         except ENDINGS as error:
@@ -177,7 +193,9 @@ class Stage:
 
     def observed(self, received: Received, actor: Implementation) -> Answer:
         """What a receive says, with its descriptors named and checked."""
-        wrong = wrong_with(received)
+        is_under_test = actor is self._implementation
+        # A socket of an implementation may say anything through CPython's methods, too.
+        wrong = "" if actor is _REFERENCE else wrong_with(received)
         if wrong:
             # Which descriptors it meant nobody can read: none of them is a leak.
             self.accounts.close_what_appeared(self.sent)
@@ -190,7 +208,6 @@ class Stage:
             accounts.close(new)
             return raised(error)
         # The reference reports all that it gets; what else came, a sender made.
-        is_under_test = actor is self._implementation
         facts = Facts(
             accounts.unreported({*new, *held_numbers}, self.sent)
             if is_under_test
@@ -199,19 +216,19 @@ class Stage:
             held,
         )
         accounts.close(new)
-        shown = received.flags
         return Got(
             data=payload_text(bytes(received.data)),
             messages=messages,
             truncated=bool(received.truncated),
-            flags=(
-                None
-                if shown is None
-                else tuple([name for name, bit in FLAGS.items() if shown & bit])
-            ),
+            flags=None if received.flags is None else _flag_names(received.flags),
             control_length=received.control_length,
             facts=facts,
         )
+
+
+@cache
+def _flag_names(shown: int) -> tuple[Flag, ...]:
+    return tuple(name for name, bit in FLAGS.items() if shown & bit)
 
 
 def is_real(sock: object) -> bool:

@@ -7,7 +7,6 @@ behind, such as a leak, is judged all the same.
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -48,11 +47,11 @@ class Verdict(NamedTuple):
 
     Attributes:
         breaches: broken invariants, at the first wrong step and at the end.
-        judged: how often each invariant looked.
+        judged: ids of the invariants that looked, each as often as it did.
     """
 
     breaches: tuple[Breach, ...]
-    judged: Counter[str]
+    judged: tuple[str, ...]
 
 
 @cache
@@ -80,7 +79,7 @@ def judge(
     chosen: frozenset[str],
 ) -> Verdict:
     """Hold a performance against the chosen invariants."""
-    judged: Counter[str] = Counter()
+    looked: list[str] = []
     breaches: list[Breach] = []
 
     def look(index: int, accepted: Answer | None, answer: Answer | None) -> None:
@@ -108,14 +107,14 @@ def judge(
         ids = _ids(type(step), chosen)
         if isinstance(answer, Refusal):
             ids = tuple(id_ for id_ in ids if id_.startswith(_OF_A_REFUSAL))
-        judged.update(ids)
+        looked += ids
         if accepted != answer:
             look(index, accepted, answer)
             break
-    judged.update(_ids(None, chosen))
+    looked += _ids(None, chosen)
     if _left_something(observed):
         look(len(case.steps), None, None)
-    return Verdict(tuple(breaches), judged)
+    return Verdict(tuple(breaches), tuple(looked))
 
 
 def _left_something(observed: Transcript) -> bool:

@@ -11,8 +11,7 @@ say or this kernel cannot do, and where a case passes a number that stands for i
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -45,7 +44,7 @@ from ancfuzz.model.endpoints import Endpoint, Reader, pair
 from ancfuzz.model.rules import LINUX, Rule, RuleSet
 from ancfuzz.model.sending import Names, Parcel, parse
 from ancfuzz.names import description_of
-from ancfuzz.naming import names_in
+from ancfuzz.naming import sent_names
 from ancfuzz.transcript import (
     Answer,
     Decoded,
@@ -64,7 +63,7 @@ from ancfuzz.transcript import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ancfuzz.case import PlainMessage
 
@@ -81,12 +80,12 @@ class Acceptance(Struct, frozen=True):
     Attributes:
         transcript: what it accepts, as far as it has an opinion.
         unknown: why it has none of the steps behind, if it has none.
-        rules: how often each rule decided.
+        rules: ids of the rules that decided, each as often as it did.
     """
 
     transcript: Transcript
     unknown: str
-    rules: Counter[str]
+    rules: tuple[str, ...]
 
 
 def accept(
@@ -126,7 +125,7 @@ def accept(
         closing="",
         output="",
     )
-    return Acceptance(transcript, acceptor.unknown, rule.fired)
+    return Acceptance(transcript, acceptor.unknown, tuple(rule.fired))
 
 
 class _Acceptor:
@@ -146,39 +145,15 @@ class _Acceptor:
         self._promise = promise
         self._abi = abi
         self._rule = rule
+        self._case = case
         self._names = Names(observed.environment, NATIVE)
-        for name in names_in(case):
-            self._names.number(name)
         self._ends: dict[str, Endpoint] = {}
         self._free: int | None = None
         self._closing: set[str] = set()
 
     def step(self, step: Step, observed: Answer) -> Answer:
         """What is accepted of one step."""
-        match step:
-            case Open():
-                self._ends = dict(zip("ab", pair(step.kind), strict=True))
-            case SetOption():
-                self._ends[step.at].set_option(step.option, step.value)
-            case Table():
-                self._free = step.free
-            case Shutdown():
-                self._ends[step.at].shut(step.how)
-            case Close():
-                if any(_is_duplicate_of(step.at, name) for name in self._names.known):
-                    self.unknown = "a closed endpoint of which there is a duplicate"
-                self._names.close(f"socket:{step.at}")
-                self._closing.add(step.at)
-                self._close_what_can_be()
-            case Send() | SendRaw():
-                return self._send(step, observed)
-            case SendAll():
-                return self._send_all(step)
-            case Receive():
-                return self._receive(step, observed)
-            case _:
-                return self._codec(step, observed)
-        return Done()
+        return _STEPS[type(step)](self, step, observed)
 
     def _promised(self, at: str) -> Promise:
         return self._promise if at == self._subject else Promise()
@@ -193,12 +168,43 @@ class _Acceptor:
 
     # -- sockets ----------------------------------------------------------------
 
+    def open(self, step: Open, _: Answer) -> Answer:
+        """Two ends, nothing set, nothing sent."""
+        one, other = pair(step.kind)
+        self._ends = {"a": one, "b": other}
+        return _DONE
+
+    def set_option(self, step: SetOption, _: Answer) -> Answer:
+        """An option counts from the next message on."""
+        self._ends[step.at].set_option(step.option, step.value)
+        return _DONE
+
+    def shape(self, step: Table, _: Answer) -> Answer:
+        """How many numbers the next receives find free."""
+        self._free = step.free
+        return _DONE
+
+    def shut(self, step: Shutdown, _: Answer) -> Answer:
+        """``shutdown(2)``."""
+        self._ends[step.at].shut(step.how)
+        return _DONE
+
+    def close(self, step: Close, _: Answer) -> Answer:
+        """The number is closed; the socket behind it may live on in a queue."""
+        if any(_is_duplicate_of(step.at, name) for name in sent_names(self._case)):
+            self.unknown = "a closed endpoint of which there is a duplicate"
+        self._names.close(f"socket:{step.at}")
+        self._closing.add(step.at)
+        self._close_what_can_be()
+        return _DONE
+
     def _parcel(self, control: bytes) -> Parcel:
         parcel = parse(control, self._names, NATIVE, self._rule, self._environment)
         self.unknown = parcel.unknown
         return parcel
 
-    def _send(self, step: Send | SendRaw, observed: Answer) -> Answer:
+    def send(self, step: Send | SendRaw, observed: Answer) -> Answer:
+        """One ``sendmsg``: refused, or queued at the other end."""
         end = self._ends[step.at]
         if isinstance(step, Send):
             control = self._names.control(step.messages)
@@ -222,7 +228,8 @@ class _Acceptor:
         end.enqueue(parcel, data, self._names.own, self._rule)
         return Sent(len(data))
 
-    def _send_all(self, step: SendAll) -> Answer:
+    def send_all(self, step: SendAll, _: Answer) -> Answer:
+        """What the reference received of it, all told."""
         parcel = self._parcel(self._names.control(step.messages))
         data = payload_bytes(step.data)
         errno = self._ends[step.at].send_errno(parcel, len(data), self._rule)
@@ -232,7 +239,8 @@ class _Acceptor:
         messages = (NamedRights(rights),) if rights else ()
         return Got(data=payload_text(data), messages=messages)
 
-    def _receive(self, step: Receive, observed: Answer) -> Answer:
+    def receive(self, step: Receive, observed: Answer) -> Answer:
+        """One ``recvmsg``."""
         if self._interrupted(observed, step.at):
             return replace(observed, facts=tolerances.stale(observed.facts))
         promise = self._promised(step.at)
@@ -245,7 +253,8 @@ class _Acceptor:
             accepted = tolerances.received(accepted, observed, promise)
         elif isinstance(observed, Failed | Refusal | Raised):
             accepted = replace(accepted, facts=tolerances.stale(observed.facts))
-        self._close_what_can_be()
+        if self._closing:
+            self._close_what_can_be()
         return accepted
 
     def _close_what_can_be(self) -> None:
@@ -274,40 +283,49 @@ class _Acceptor:
 
     # -- the codec --------------------------------------------------------------
 
-    def _codec(self, step: Step, observed: Answer) -> Answer:
-        match step:
-            case Encode():
-                control = encode(_plain(step.messages), self._abi)
-                fits = len(control) <= step.capacity
-                return tolerances.encoded(
-                    Encoded(control.hex() if fits else None),
-                    observed,
-                    _plain(step.messages),
-                    step.capacity,
-                    self._abi,
-                )
-            case EncodeInto():
-                return tolerances.encoded_into(
-                    self._encoded_into(step),
-                    observed,
-                    _plain(step.messages),
-                    step,
-                    self._abi,
-                )
-            case Decode():
-                control = bytes.fromhex(step.control)
-                return tolerances.decoded(
-                    expected_decoding(control, self._abi), observed, control, self._abi
-                )
-            case _:
-                raise AssertionError(f"no step {step!r}")
+    def encode(self, step: Encode, observed: Answer) -> Answer:
+        """Bytes, or that they do not fit."""
+        messages = _plain(step.messages)
+        control = encode(messages, self._abi)
+        expected = Encoded(control.hex() if len(control) <= step.capacity else None)
+        return tolerances.encoded(
+            expected, observed, messages, step.capacity, self._abi
+        )
 
-    def _encoded_into(self, step: EncodeInto) -> EncodedInto:
-        control = encode(_plain(step.messages), self._abi)
+    def encode_into(self, step: EncodeInto, observed: Answer) -> Answer:
+        """The same in a buffer, which is as it was if they do not fit."""
+        messages = _plain(step.messages)
+        control = encode(messages, self._abi)
         before = bytes([step.fill]) * step.capacity
         if len(control) > step.capacity:
-            return EncodedInto(None, before.hex())
-        return EncodedInto(len(control), (control + before[len(control) :]).hex())
+            expected = EncodedInto(None, before.hex())
+        else:
+            after = control + before[len(control) :]
+            expected = EncodedInto(len(control), after.hex())
+        return tolerances.encoded_into(expected, observed, messages, step, self._abi)
+
+    def decode(self, step: Decode, observed: Answer) -> Answer:
+        """Messages, or where the bytes are malformed."""
+        control = bytes.fromhex(step.control)
+        expected = expected_decoding(control, self._abi)
+        return tolerances.decoded(expected, observed, control, self._abi)
+
+
+_STEPS: dict[type[Step], Callable[[_Acceptor, Any, Answer], Answer]] = {
+    Open: _Acceptor.open,
+    SetOption: _Acceptor.set_option,
+    Send: _Acceptor.send,
+    SendAll: _Acceptor.send_all,
+    SendRaw: _Acceptor.send,
+    Receive: _Acceptor.receive,
+    Table: _Acceptor.shape,
+    Shutdown: _Acceptor.shut,
+    Close: _Acceptor.close,
+    Encode: _Acceptor.encode,
+    EncodeInto: _Acceptor.encode_into,
+    Decode: _Acceptor.decode,
+}
+_DONE = Done()
 
 
 def expected_decoding(control: bytes, abi: Abi) -> Decoded:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ancfuzz.case import payload_text
 from ancfuzz.model.receiving import Writer
@@ -48,6 +50,7 @@ class Endpoint:
     peer: Endpoint | None = None
     queue: deque[Queued] = field(default_factory=deque)
     options: dict[str, int] = field(default_factory=dict)
+    clock: str | None = None
     closed: bool = False
     sends: bool = True
     receives: bool = True
@@ -58,30 +61,19 @@ class Endpoint:
         """Whether an option is on; SO_PASSRIGHTS is, unless turned off."""
         return bool(self.options.get(name, name == "SO_PASSRIGHTS"))
 
-    @property
-    def clock(self) -> str | None:
-        """The timestamp that packets get; the option set last decides which."""
-        return next(
-            (
-                option.replace("SO_", "SCM_")
-                for option in reversed(self.options)
-                if option.startswith("SO_TIMESTAMP") and self.options[option]
-            ),
-            None,
-        )
-
     def set_option(self, name: str, value: int) -> None:
         """``setsockopt(2)`` at SOL_SOCKET."""
         if name.startswith("SO_TIMESTAMP"):
             # One setting under several names: the last call replaces it.
-            for other in [o for o in self.options if o.startswith("SO_TIMESTAMP")]:
-                del self.options[other]
-        self.options[name] = value
+            self.clock = name.replace("SO_", "SCM_") if value else None
+        else:
+            self.options[name] = value
 
     @property
     def asks_credentials(self) -> bool:
         """Whether what is sent to or from here gets credentials (unix_may_passcred)."""
-        return self.option("SO_PASSCRED") or self.option("SO_PASSPIDFD")
+        options = self.options
+        return bool(options.get("SO_PASSCRED") or options.get("SO_PASSPIDFD"))
 
     # -- sending ----------------------------------------------------------------
 
@@ -153,7 +145,7 @@ def pair(kind: str) -> tuple[Endpoint, Endpoint]:
     return one, other
 
 
-class Taken(NamedTuple):
+class Taken(Struct, frozen=True):
     """What a read took from a queue."""
 
     data: bytes
@@ -265,12 +257,14 @@ class Reader:
 
     def _deliver(self, taken: Taken, capacity: int, free: int | None) -> Got:
         endpoint, rule = self._endpoint, self._rule
-        passcred = endpoint.option("SO_PASSCRED")
-        passpidfd = endpoint.option("SO_PASSPIDFD")
         writer = Writer(capacity, free=free, abi=self._abi, rule=rule, own=self._own)
         if not taken.ends_packets:
             if capacity == 0:
-                writer.absent(len(taken.rights), credentials=passcred, pidfd=passpidfd)
+                writer.absent(
+                    len(taken.rights),
+                    credentials=endpoint.option("SO_PASSCRED"),
+                    pidfd=endpoint.option("SO_PASSPIDFD"),
+                )
             self._write(taken, writer, in_full=capacity > 0)
         flags: list[Flag] = []
         if taken.cut:

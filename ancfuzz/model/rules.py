@@ -11,11 +11,10 @@ buffer, C for when credentials are attached, R for what ``recvmsg`` puts in one.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["LINUX", "RULES", "Rule", "RuleSet"]
 
@@ -238,20 +237,20 @@ def _has_timestamp(kind: str) -> bool:
 
 
 class RuleSet:
-    """Rules in force, and how often each of them decided.
+    """Rules in force, and which of them decided.
 
     Attributes:
-        fired: decisions by rule id.
+        fired: the id of each that decided, in order, as often as it did.
     """
 
-    def __init__(self, rules: dict[str, Rule]) -> None:
-        self._decide = {rule.id: rule.decide for rule in rules.values()}
-        self.fired: Counter[str] = Counter()
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self._rules = rules
+        self.fired: list[str] = []
 
     def __call__(self, id_: str, *values: Any, **named: Any) -> Any:
-        """Let rule ``id_`` decide, and count that it did."""
-        self.fired[id_] += 1
-        return self._decide[id_](*values, **named)
+        """Let rule ``id_`` decide, and note that it did."""
+        self.fired.append(id_)
+        return self._rules[id_].decide(*values, **named)
 
 
 LINUX: dict[str, Rule] = RULES

@@ -10,15 +10,16 @@ and within SCM_RIGHTS the count before the numbers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import struct
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ancfuzz.codec import encode
 from ancfuzz.names import CLOSED, NEGATIVE, description_of
 from ancfuzz.naming import NO_PID, SELF_PID, Values, control_bytes, control_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ancfuzz.abi import Abi
     from ancfuzz.case import Message
     from ancfuzz.model.rules import RuleSet
@@ -51,11 +52,6 @@ class Names:
         """The open file description behind a number; None if it is not open."""
         return self._names.get(number)
 
-    @property
-    def known(self) -> Iterable[str]:
-        """Every name that has a number."""
-        return self._numbers
-
     def close(self, name: str) -> None:
         """The number behind a name is open no more."""
         self._numbers[name] = self._numbers[CLOSED]
@@ -72,7 +68,7 @@ class Names:
         return control_bytes(template, self._values)
 
 
-class Parcel(NamedTuple):
+class Parcel(Struct, frozen=True):
     """What the kernel took from a control buffer.
 
     Attributes:
@@ -133,9 +129,8 @@ def _take_rights(
     if rule("S06", before + count):
         return Parcel(errno="EINVAL")
     rights: list[str] = []
-    for index in range(count):
-        data = payload[4 * index : 4 * index + 4]
-        number = int.from_bytes(data, abi.byte_order, signed=True)
+    ints = payload.ljust(4 * count, b"\0")  # for another kernel's S04
+    for number in struct.unpack_from(f"{abi.struct_order}{count}i", ints):
         name = names.name(number)
         if name is not None:
             rights.append(name)
@@ -147,12 +142,9 @@ def _take_rights(
 
 
 def _ids(payload: bytes, abi: Abi) -> tuple[int, int, int]:
-    order = abi.byte_order
-    return (
-        int.from_bytes(payload[0:4], order, signed=True),
-        int.from_bytes(payload[4:8], order),
-        int.from_bytes(payload[8:12], order),
-    )
+    ids = payload.ljust(12, b"\0")  # for another kernel's S10
+    pid, uid, gid = struct.unpack_from(f"{abi.struct_order}iII", ids)
+    return pid, uid, gid
 
 
 def _claim(
