@@ -5,9 +5,9 @@ Three functions over one layout, and the layout is always a value (:class:`Abi`)
 * :func:`encode` writes messages one behind the other, each padded to ``CMSG_SPACE``,
   the last one too, with every padding byte zero.
 * :func:`decode` reads them back, or raises :class:`MalformedControl` at the first
-  header whose length cannot be true.  It advances by at least a header every time,
-  compares before it adds, and works on Python's integers, so that it can neither loop
-  nor wrap nor read past the end, whatever the bytes are.
+  header whose length cannot be true.  It advances by at least a header every time and
+  works on Python's integers, so that it can neither loop nor wrap nor read past the
+  end, whatever the bytes are.
 * :func:`walk` is decode for people: it never raises, and covers every byte of the
   buffer with exactly one span that says what the byte is for.
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ControlMessage", "Span", "decode", "encode", "encoded_size", "walk"]
 
 
-class ControlMessage(msgspec.Struct, frozen=True):
+class ControlMessage(msgspec.Struct, frozen=True, gc=False):
     """One control message: what lies between two headers, and the header's two names.
 
     Attributes:
@@ -88,18 +88,23 @@ def encode(messages: Iterable[ControlMessage], abi: Abi = NATIVE) -> bytes:
         ValueError: a level or a type is not a C int, or a payload is longer than this
             Abi's ``cmsg_len`` can say.
     """
-    header, header_size, data_offset, round_up, mask = abi.header_format
-    pack = header.pack
+    header, header_size, data_offset, round_up, _ = abi.header_format
     gap = bytes(data_offset - header_size)
     parts: list[bytes] = []
     for message in messages:
-        data = _as_bytes(message.data)  # an array counts items, and we count bytes
+        data = message.data
+        if type(data) is not bytes:
+            data = _as_bytes(data)  # an array counts items, and we count bytes
         size = len(data)
         try:
-            parts.append(pack(data_offset + size, message.level, message.type))
+            parts.append(header.pack(data_offset + size, message.level, message.type))
         except struct.error:
             raise ValueError(_why_not_encodable(message, abi)) from None
-        parts += (gap, data, bytes(((size + round_up) & mask) - size))
+        if gap:
+            parts.append(gap)
+        parts.append(data)
+        if padding := -size & round_up:
+            parts.append(bytes(padding))
     return b"".join(parts)
 
 
@@ -133,21 +138,20 @@ def decode(control: Buffer, abi: Abi = NATIVE) -> list[ControlMessage]:
         MalformedControl: a header claims fewer bytes than ``CMSG_LEN(0)`` or more than
             are left.  Nothing else is raised for bytes-like input.
     """
-    control = _as_bytes(control)
+    if type(control) is not bytes:
+        control = _as_bytes(control)
     header, header_size, data_offset, round_up, mask = abi.header_format
-    unpack = header.unpack_from
     messages: list[ControlMessage] = []
-    append = messages.append
+    end = len(control)
+    last = end - header_size
     at = 0
-    left = len(control)
-    while left >= header_size:
-        length, level, type_ = unpack(control, at)
-        if not data_offset <= length <= left:
-            raise _malformed(at, length, left, data_offset)
-        append(ControlMessage(level, type_, control[at + data_offset : at + length]))
-        step = (length + round_up) & mask
-        at += step
-        left -= step
+    while at <= last:
+        length, level, type_ = header.unpack_from(control, at)
+        stop = at + length
+        if length < data_offset or stop > end:
+            raise _malformed(at, length, end - at, data_offset)
+        messages.append(ControlMessage(level, type_, control[at + data_offset : stop]))
+        at += (length + round_up) & mask
     return messages
 
 

@@ -154,7 +154,7 @@ def plain_messages(messages: Iterable[ControlMessage]) -> tuple[PlainMessage, ..
 
 def _before_the_break(control: bytes, abi: Abi) -> tuple[PlainMessage, ...]:
     """The messages that lie whole before the first header that cannot be true."""
-    header = abi.header_format.header
+    header = abi.header
     messages: list[PlainMessage] = []
     for span in walk(control, abi):
         if span.kind == "header":

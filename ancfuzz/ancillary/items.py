@@ -146,10 +146,10 @@ class RightsForm(NamedTuple):
 @lru_cache(maxsize=1024)
 def rights_form(layout: Layout, count: int) -> RightsForm:
     """How a number of descriptors is laid out."""
-    header, abi = layout.abi.header_format, layout.abi
-    gap = header.data_offset - header.header_size
+    abi = layout.abi
+    gap = abi.data_offset - abi.header_size
     padding = abi.align(4 * count) - 4 * count
-    whole = struct.Struct(f"{header.header.format}{gap}x{count}i{padding}x")
+    whole = struct.Struct(f"{abi.header.format}{gap}x{count}i{padding}x")
     return RightsForm(whole.pack_into, abi.cmsg_len(4 * count), whole.size)
 
 

@@ -207,9 +207,7 @@ class _Sheet:
         return words
 
     def _header(self, at: int) -> tuple[int, int, int]:
-        length, level, type_ = self.abi.header_format.header.unpack_from(
-            self.control, at
-        )
+        length, level, type_ = self.abi.header.unpack_from(self.control, at)
         return length, level, type_
 
     def _type_in_words(self, level: int, type_: int) -> str:
