@@ -21,7 +21,6 @@ from ancfuzz.harness.stage import is_real
 from ancfuzz.host import FLAGS, OPTIONS
 from ancfuzz.implementation import Received
 from ancfuzz.implementations import Reference
-from ancfuzz.names import description_of
 from ancfuzz.naming import control_bytes, raw_names
 from ancfuzz.syscalls import sendmsg
 from ancfuzz.table import EVERY_SECOND, ShapedTable, shape_table
@@ -46,7 +45,6 @@ __all__ = [
     "shut",
 ]
 
-ENDPOINT = "socket:"
 _KINDS = {
     "stream": socket.SOCK_STREAM,
     "dgram": socket.SOCK_DGRAM,
@@ -85,9 +83,8 @@ def open_pair(stage: Stage, step: script.Open) -> Answer:
     for name, end in stage.sockets.items():
         if is_real(end):
             stage.stock.lend(name, end.fileno())
-    for name in stage.names:
-        if description_of(name).startswith(ENDPOINT):
-            stage.stock.number(name)
+    for name in stage.endpoints:
+        stage.stock.number(name)
     stage.accounts.opened(stage.sockets, own=own is not None)
     return _DONE
 

@@ -21,7 +21,6 @@ from ancfuzz.harness import coding, exchanging
 from ancfuzz.harness.answers import ENDINGS, raised
 from ancfuzz.harness.stage import Stage
 from ancfuzz.host import environment
-from ancfuzz.names import description_of
 from ancfuzz.naming import Values
 from ancfuzz.transcript import Answer, Done, NotPerformed, Transcript
 
@@ -159,11 +158,7 @@ class Performer:
 
     def _prepare(self, stage: Stage, subject: Subject) -> list[Answer]:
         """Open what the case names, make the implementation; nothing if all is well."""
-        names = [
-            name
-            for name in stage.names
-            if not description_of(name).startswith(exchanging.ENDPOINT)
-        ]
+        names = stage.others
         # The stock holds two numbers for each name, and must leave room for the rest.
         kept = self._stock.numbers
         if _NUMBERS_EACH * (len(names) + len(kept)) > self._room and (

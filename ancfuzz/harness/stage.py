@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage", "is_real"]
 
+_ENDPOINT = "socket:"
 _NOTHING_HELD = Facts()
 _REFERENCE = Reference()
 _BY_METHODS = CPython()  # for simulated sockets, which have no number to call on
@@ -55,7 +56,8 @@ class Stage:
         sockets: the ends that are open, by name.
         shape: what the descriptor table is to look like at the next receive.
         sent: names of what was sent so far, in order.
-        names: every descriptor that the case names.
+        endpoints: of what the case sends, the ends of its own pair, and duplicates.
+        others: the rest of what it sends, each once.
         sent_in_all: how many it sends, each as often as it does.
         may_shape: whether the descriptor table of this process may be shaped.
     """
@@ -77,7 +79,9 @@ class Stage:
         self.canvas = canvas
         self.may_shape = may_shape
         sent = sent_names(case)
-        self.names = tuple(dict.fromkeys(sent))
+        once = dict.fromkeys(sent)
+        self.endpoints = [name for name in once if _ENDPOINT in name]
+        self.others = [name for name in once if _ENDPOINT not in name]
         self.sent_in_all = len(sent)
         self.sockets: dict[str, Any] = {}
         self._partners: dict[str, Implementation] = {}
