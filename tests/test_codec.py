@@ -387,6 +387,12 @@ def test_what_is_not_bytes_is_a_type_error(wrong: object) -> None:
         list(walk(cast("Any", wrong)))
 
 
+def test_a_payload_is_counted_in_bytes() -> None:
+    numbers = array.array("i", [5, 6])
+    message = ControlMessage(1, 1, cast("Any", numbers))
+    assert decode(encode([message]))[0].data == numbers.tobytes()
+
+
 # And the rest.
 
 

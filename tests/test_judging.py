@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import array
 from typing import TYPE_CHECKING, ClassVar
 
 from ancfuzz.case import Case, NamedRights, Open, Receive, Send, Table
 from ancfuzz.checking import check
-from ancfuzz.codec import ControlMessage, decode, encode
 from ancfuzz.errors import Refused, Unsupported
 from ancfuzz.implementation import Implementation, Promise, Received
 from ancfuzz.implementations import CPython, subject
@@ -85,9 +83,3 @@ def test_what_was_not_judged_is_not_in_order() -> None:
         assert not report.ok
         assert report.not_judged
         assert report.violations == ()
-
-
-def test_a_payload_is_counted_in_bytes() -> None:
-    numbers = array.array("i", [5, 6])
-    message = ControlMessage(1, 1, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    assert decode(encode([message]))[0].data == numbers.tobytes()

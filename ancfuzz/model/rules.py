@@ -203,7 +203,7 @@ def _free_slots(wanted: int, free: int | None) -> int:
 
 @_rule("R9", "MSG_CMSG_CLOEXEC is echoed in msg_flags.", "____sys_recvmsg")
 def _echoed_flags(flags: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(flag for flag in flags if flag == "MSG_CMSG_CLOEXEC")
+    return ("MSG_CMSG_CLOEXEC",) if "MSG_CMSG_CLOEXEC" in flags else ()
 
 
 @_rule("R11", "A packet longer than the buffer is cut, and MSG_TRUNC.", _UNIX)
