@@ -19,12 +19,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, redirect_stdout, suppress
-from copy import copy
+from copy import copy, deepcopy
 from difflib import get_close_matches
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from ancfuzz import syscalls
 from ancfuzz.abi import Abi
@@ -384,6 +384,19 @@ def subject(found: object, *, name: str = "", import_name: str = "") -> Subject:
     )
 
 
+def _twin(found: Implementation) -> Implementation:
+    """A fresh instance like one that was given: what one case changes, no other sees.
+
+    What cannot be copied, a lock or a connection, all of them share.
+    """
+    twin = copy(found)
+    memo: dict[int, Any] = {id(found): twin}
+    for name, value in getattr(twin, "__dict__", {}).items():
+        with suppress(Exception):
+            setattr(twin, name, deepcopy(value, memo))
+    return twin
+
+
 _Made: TypeAlias = Implementation | type[Implementation]
 
 
@@ -392,7 +405,7 @@ def _maker(found: object, name: str) -> tuple[Callable[[], Implementation], _Mad
     if isinstance(found, type) and issubclass(found, Implementation):
         return found, found
     if isinstance(found, Implementation):
-        return lambda: copy(found), found
+        return lambda: _twin(found), found
     factory = cast("Callable[[], Implementation]", found)
     if callable(factory):
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+import ancfuzz
 from ancfuzz import Implementation, UsageError, check
 from ancfuzz.implementations import CPython, Reference, names, resolve, subject
 
@@ -120,6 +122,25 @@ def test_what_cannot_be_had_is_one_line_that_says_why(
 def test_what_is_no_implementation_is_refused(found: object) -> None:
     with pytest.raises(UsageError):
         subject(found)
+
+
+class Keeps(ancfuzz.Implementation):
+    """Has one list under two names, and a lock, which cannot be copied."""
+
+    def __init__(self) -> None:
+        self.kept: list[int] = []
+        self.same = self.kept
+        self.lock = threading.Lock()
+
+
+def test_what_one_case_leaves_in_an_instance_no_other_sees() -> None:
+    given = Keeps()
+    make = subject(given).make
+    first, second = cast("Keeps", make()), cast("Keeps", make())
+    first.kept.append(1)
+    assert first.same == [1]
+    assert given.kept == second.kept == []
+    assert first.lock is given.lock
 
 
 def test_an_interrupt_while_importing_is_an_interrupt(
