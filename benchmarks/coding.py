@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
     from ancfuzz import Abi
 
-SHAPES = {"1x1": (1, 1), "1x8": (1, 8), "1x253": (1, 253), "10x1": (10, 1)} | {
-    "100x1": (100, 1)
+SHAPES = {
+    "1x1": (1, 1),
+    "1x8": (1, 8),
+    "1x253": (1, 253),
+    "10x1": (10, 1),
+    "100x1": (100, 1),
 }
+"""The number of messages, and of descriptors in each."""
+
 # Another header size, alignment and byte order than that of most who run this.
 OTHER = ABIS["sparc-linux-gnu"]
 OURS = {"ancfuzz": None, "ancfuzz, abi=NATIVE": NATIVE, "ancfuzz, another abi": OTHER}
@@ -33,8 +39,11 @@ OURS = {"ancfuzz": None, "ancfuzz, abi=NATIVE": NATIVE, "ancfuzz, another abi": 
 def shaped(shape: str) -> list[Plain]:
     """The messages of a shape."""
     count, descriptors = SHAPES[shape]
-    data = struct.pack(f"={descriptors}i", *range(3, 3 + descriptors))
-    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, data)] * count
+    ints = struct.Struct(f"={descriptors}i")
+    return [
+        (socket.SOL_SOCKET, socket.SCM_RIGHTS, ints.pack(*range(at, at + descriptors)))
+        for at in range(3, 3 + count)
+    ]
 
 
 def tables(effort: Effort, left_out: Callable[[str, str], None]) -> Iterator[Table]:

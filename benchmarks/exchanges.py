@@ -144,7 +144,7 @@ def profile(judge: Judge, cases: Sequence[Case]) -> Iterator[str]:
     yield f"profile: the first {_TOP} functions, and calls of each per exchange"
     for one in sorted(found, reverse=True)[:_TOP]:
         share, calls = 100 * one.seconds / whole, one.calls / len(cases)
-        where = room(one.file) or Path(one.file).name
+        where = room(one.file) or "/".join(Path(one.file).parts[-2:])
         yield f"  {share:5.1f} %  {calls:5.1f}  {where}: {one.name}"
 
 

@@ -111,7 +111,8 @@ def _number(found: Estimate) -> str:
 
 
 def _percent(found: Estimate) -> str:
-    return f"+-{100 * found.spread / (found.median or 1):.0f}%"
+    # Of more than that nobody wants to know how much more.
+    return f"+-{min(99, 100 * found.spread / (found.median or 1)):.0f}%"
 
 
 def _short(value: float) -> str:
@@ -137,8 +138,10 @@ def targets_as_text(outcomes: Sequence[Outcome]) -> str:
             + ("" if one.reached_in(column) else " (missed)")
             for column, found in one.found.items()
         )
-        if told:
-            lines.append(f"{'':<11}{told}")
+        indent = " " * 11
+        lines += textwrap.wrap(
+            told, WIDTH, initial_indent=indent, subsequent_indent=indent
+        )
     return "\n".join(lines) + "\n"
 
 

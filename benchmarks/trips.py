@@ -16,6 +16,7 @@ import socket
 import struct
 from array import array
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import native
@@ -34,7 +35,7 @@ from ancfuzz import ControlMessage, ScmRights, SocketAncillary, UnixDatagram, Un
 from ancfuzz.implementations import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 COUNTS = (0, 1, 8, 64, 253)
 KINDS: dict[str, type[UnixDatagram | UnixStream]] = {
@@ -47,11 +48,17 @@ _MOST_NUMBERS = 512  # what was received, what this process has besides, and roo
 
 
 class Road(NamedTuple):
-    """Two sockets, and what is to go from one to the other."""
+    """Two sockets of a kind, and what is to go from one to the other."""
 
+    kind: str
     one: socket.socket
     other: socket.socket
     fds: tuple[int, ...]
+
+    def ours(self) -> Sequence[UnixDatagram | UnixStream]:
+        """The same two sockets, as ours."""
+        kind = KINDS[self.kind]
+        return kind.from_socket(self.one), kind.from_socket(self.other)
 
 
 @contextmanager
@@ -61,14 +68,13 @@ def road(kind: str, count: int) -> Generator[Road]:
         socket.AF_UNIX,
         socket.SOCK_STREAM if kind == "stream" else socket.SOCK_DGRAM,
     )
-    with sockets[0], sockets[1], open(os.devnull, "rb") as file:  # noqa: PTH123
-        yield Road(*sockets, (file.fileno(),) * count)
+    with sockets[0], sockets[1], Path(os.devnull).open("rb") as file:
+        yield Road(kind, *sockets, (file.fileno(),) * count)
 
 
-def send_fds(on: Road, kind: str) -> Callable[[], int]:
+def send_fds(on: Road) -> Callable[[], int]:
     """The standard library's own pair of functions."""
-    del kind
-    one, other, fds = on
+    one, other, fds = on.one, on.other, on.fds
     count = len(fds)
 
     def trip() -> int:
@@ -81,10 +87,9 @@ def send_fds(on: Road, kind: str) -> Callable[[], int]:
     return trip
 
 
-def sendmsg_with_array(on: Road, kind: str) -> Callable[[], int]:
+def sendmsg_with_array(on: Road) -> Callable[[], int]:
     """The recipe of the ``socket`` module's documentation."""
-    del kind
-    one, other, fds = on
+    one, other, fds = on.one, on.other, on.fds
     capacity = socket.CMSG_SPACE(4 * len(fds))
     level, type_ = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 
@@ -102,10 +107,9 @@ def sendmsg_with_array(on: Road, kind: str) -> Callable[[], int]:
     return trip
 
 
-def reference(on: Road, kind: str) -> Callable[[], int]:
+def reference(on: Road) -> Callable[[], int]:
     """``ancfuzz.implementations.Reference``, which closes nothing itself."""
-    del kind
-    one, other, fds = on
+    one, other, fds = on.one, on.other, on.fds
     capacity = socket.CMSG_SPACE(4 * len(fds))
     level, type_ = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
     ints = struct.Struct(f"={len(fds)}i")
@@ -129,9 +133,9 @@ def received(ancillary: SocketAncillary) -> int:
     return sum(len(one) for one in ancillary.messages() if isinstance(one, ScmRights))
 
 
-def taken(on: Road, kind: str) -> Callable[[], int]:
+def taken(on: Road) -> Callable[[], int]:
     """``SocketAncillary``; what was received is taken, and closed by hand."""
-    one, other = (KINDS[kind].from_socket(end) for end in on[:2])
+    one, other = on.ours()
     fds = on.fds
     capacity = SocketAncillary.capacity_for(fds=len(fds))
     to_send, to_receive = SocketAncillary(capacity), SocketAncillary(capacity)
@@ -151,9 +155,9 @@ def taken(on: Road, kind: str) -> Callable[[], int]:
     return trip
 
 
-def closed_by_with(on: Road, kind: str) -> Callable[[], int]:
+def closed_by_with(on: Road) -> Callable[[], int]:
     """``SocketAncillary``, which closes what was received when the block ends."""
-    one, other = (KINDS[kind].from_socket(end) for end in on[:2])
+    one, other = on.ours()
     fds = on.fds
     capacity = SocketAncillary.capacity_for(fds=len(fds))
     to_send, to_receive = SocketAncillary(capacity), SocketAncillary(capacity)
@@ -171,9 +175,9 @@ def closed_by_with(on: Road, kind: str) -> Callable[[], int]:
     return trip
 
 
-def unread(on: Road, kind: str) -> Callable[[], int]:
+def unread(on: Road) -> Callable[[], int]:
     """As :func:`closed_by_with`, where nobody looks at what was received."""
-    one, other = (KINDS[kind].from_socket(end) for end in on[:2])
+    one, other = on.ours()
     fds = on.fds
     count = len(fds)
     capacity = SocketAncillary.capacity_for(fds=count)
@@ -193,9 +197,9 @@ def unread(on: Road, kind: str) -> Callable[[], int]:
     return trip
 
 
-def new_each_time(on: Road, kind: str) -> Callable[[], int]:
+def new_each_time(on: Road) -> Callable[[], int]:
     """As :func:`closed_by_with`, with new buffers for each round trip."""
-    one, other = (KINDS[kind].from_socket(end) for end in on[:2])
+    one, other = on.ours()
     fds = on.fds
     capacity = SocketAncillary.capacity_for(fds=len(fds))
 
@@ -236,17 +240,17 @@ def tables(effort: Effort, left_out: Callable[[str, str], None]) -> Iterator[Tab
         columns: dict[str, dict[str, Cell]] = {}
         for count in COUNTS:
             with road(kind, count) as on:
-                rows = contenders(on, kind, loop)
+                rows = contenders(on, loop)
                 columns[str(count)] = column(rows, AGAINST, effort)
         title = f"round trip over a {kind}: descriptors sent, received, closed"
         yield Table(kind, title, "ratio", AGAINST, tuple(columns), by_row(columns))
 
 
-def contenders(on: Road, kind: str, loop: Callable[..., int] | None) -> list[Contender]:
+def contenders(on: Road, loop: Callable[..., int] | None) -> list[Contender]:
     """Who makes round trips; each has made one."""
     found: list[Contender] = []
     for name, make in TRIPS.items():
-        trip = make(on, kind)
+        trip = make(on)
         before = open_numbers()
         if (arrived := trip()) != len(on.fds):
             raise CannotMeasure(f"{name}: {arrived} descriptors of {len(on.fds)}")
