@@ -49,13 +49,14 @@ def shaped(shape: str) -> list[Plain]:
 def tables(effort: Effort, left_out: Callable[[str, str], None]) -> Iterator[Table]:
     """Decoding, and encoding."""
     others = list(rivals(left_out))
+    against = BARE.name if BARE in others else next(iter(OURS))
     for name, contenders in (("decode", decoders), ("encode", encoders)):
         columns = {
-            shape: column(contenders(shaped(shape), others), BARE.name, effort)
+            shape: column(contenders(shaped(shape), others), against, effort)
             for shape in SHAPES
         }
         title = f"{name}: messages x descriptors in each"
-        yield Table(name, title, "ratio", BARE.name, tuple(SHAPES), by_row(columns))
+        yield Table(name, title, "ratio", against, tuple(SHAPES), by_row(columns))
 
 
 def decoders(messages: Sequence[Plain], others: Sequence[Codec]) -> list[Contender]:
@@ -83,6 +84,8 @@ def encoders(messages: Sequence[Plain], others: Sequence[Codec]) -> list[Contend
         _same(name, decode(encode(ours, abi or NATIVE), abi or NATIVE), ours)
         found.append(_ours(name, "encode", ours, abi, encode=encode))
     for one in others:
+        if one.encode is None:
+            continue
         made = one.made(messages)
         _same(one.name, one.encode(made), encode(ours))
         found.append(python(one.name, "encode(made)", encode=one.encode, made=made))

@@ -10,7 +10,7 @@ the payload left as bytes, which is what ``ancfuzz.decode`` does.
 
 The libraries are imported by their names, as ``Any``: they are no dependency of this
 project, and who checks its types need not have them.  Each has a file ``with_*.py``;
-the two loops without a library are here.
+the loops without a library are here.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ class Codec(NamedTuple):
         name: the row of the table.
         decode: what is timed: bytes to its own kind of messages.
         plain: those as plain messages.
-        encode: what is timed: its own kind of messages to bytes.
+        encode: what is timed: its own kind of messages to bytes; None if that is
+            another's.
         made: what ``encode`` takes, of plain messages.
     """
 
     name: str
     decode: Callable[[bytes], Any]
     plain: Callable[[Any], list[Plain]]
-    encode: Callable[[Any], bytes]
+    encode: Callable[[Any], bytes] | None
     made: Callable[[Sequence[Plain]], Any]
 
 
@@ -79,19 +80,45 @@ def packed(payload: bytes | Sequence[int]) -> bytes:
     return struct.pack(f"={len(payload)}i", *payload)
 
 
-# The bare loops: what a program that trusts its kernel has. Nothing is checked.
+# The bare loops: what a program has that trusts its kernel. Nothing is checked.
 
 _HEADER = struct.Struct("@Nii")
 _INTS = [struct.Struct(f"={count}i") for count in range(254)]
+
+
+def decode_ints(control: bytes) -> list[_OfInts]:
+    """The loop as one writes it, with a compiled ``struct`` for each count."""
+    length: int  # unpack_from says Any
+    found: list[_OfInts] = []
+    at = 0
+    while at + HEADER <= len(control):
+        length, level, type_ = _HEADER.unpack_from(control, at)
+        ints = _INTS[(length - HEADER) // 4]
+        found.append((level, type_, ints.unpack_from(control, at + HEADER)))
+        at += (length + 7) & -8
+    return found
+
+
+def decode_bytes(control: bytes) -> list[Plain]:
+    """The same, with the payload left as bytes."""
+    found: list[Plain] = []
+    at = 0
+    while at + HEADER <= len(control):
+        length, level, type_ = _HEADER.unpack_from(control, at)
+        found.append((level, type_, control[at + HEADER : at + length]))
+        at += (length + 7) & -8
+    return found
+
+
 _read_header = _HEADER.unpack_from
 _read_ints: list[Callable[[bytes, int], tuple[int, ...]]] = [
     one.unpack_from for one in _INTS
 ]
 
 
-def decode_ints(control: bytes) -> list[_OfInts]:
-    """The bare loop, with a compiled ``struct`` for each number of descriptors."""
-    length: int  # unpack_from says Any
+def decode_tuned(control: bytes) -> list[_OfInts]:
+    """The first, with all that can be looked up and reckoned before the loop."""
+    length: int
     found: list[_OfInts] = []
     at = 0
     last = len(control) - HEADER
@@ -99,18 +126,6 @@ def decode_ints(control: bytes) -> list[_OfInts]:
         length, level, type_ = _read_header(control, at)
         fds = _read_ints[(length - HEADER) >> 2](control, at + HEADER)
         found.append((level, type_, fds))
-        at += (length + 7) & -8
-    return found
-
-
-def decode_bytes(control: bytes) -> list[Plain]:
-    """The bare loop, with the payload left as bytes."""
-    found: list[Plain] = []
-    at = 0
-    last = len(control) - HEADER
-    while at <= last:
-        length, level, type_ = _read_header(control, at)
-        found.append((level, type_, control[at + HEADER : at + length]))
         at += (length + 7) & -8
     return found
 
@@ -151,6 +166,7 @@ BARE = Codec(
     encode=encode_ints,
     made=_made,
 )
+TUNED = Codec("bare struct loop, tuned", decode_tuned, _plain, None, list)
 BARE_BYTES = Codec(
     "bare struct loop, bytes",
     decode=decode_bytes,
@@ -166,6 +182,7 @@ def rivals(left_out: Callable[[str, str], None]) -> Iterator[Codec]:
         left_out("other codecs", "theirs are written for 64-bit little-endian layouts")
         return
     yield BARE
+    yield TUNED
     yield BARE_BYTES
     for distribution, module in LIBRARIES.items():
         try:

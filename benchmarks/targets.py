@@ -13,7 +13,7 @@ from exchanges import COLUMN as EXCHANGES
 from exchanges import REFERENCE
 from native import CLOSE_EACH
 from pairing import Cell, Estimate, difference, rate, ratio
-from rivals import BARE, PAYLOADS, label
+from rivals import BARE, PAYLOADS, TUNED, label
 from startup import BARE as BARE_PYTHON
 from startup import COLUMN as CPU
 from trips import AGAINST, KINDS
@@ -49,11 +49,9 @@ _ENDED_BY_WITH = ("ours, with", "ours, with, unread")
 
 TARGETS = (
     *(
-        Target("decode", ("1x1", "1x8"), ours, BARE.name, "at most", 1.6)
-        for ours in OURS
-    ),
-    *(
-        Target("decode", ("1x253", "10x1", "100x1"), ours, BARE.name, "at most", 1.0)
+        Target("decode", shapes, ours, bare.name, "at most", bound)
+        for shapes, bound in ((("1x1", "1x8"), 1.6), (("1x253", "10x1", "100x1"), 1.0))
+        for bare in (BARE, TUNED)
         for ours in OURS
     ),
     *(

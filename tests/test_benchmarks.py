@@ -240,6 +240,15 @@ def test_what_is_wrong_is_not_measured(
     assert [one["what"] for one in kept(tmp_path)["failed"]] == [only]
 
 
+def test_on_another_layout_only_our_own_codec_is_measured(tmp_path: Path) -> None:
+    done = run(tmp_path, "--only", "codec", alteration="sys.byteorder = 'big'")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = kept(tmp_path)
+    assert [one["what"] for one in found["left_out"]] == ["other codecs"]
+    assert {table["against"] for table in found["tables"]} == {"ancfuzz"}
+    assert all(one["reached"] is None for one in found["targets"])
+
+
 def test_without_a_compiler_the_rest_is_measured(tmp_path: Path) -> None:
     done = run(tmp_path, "--only", "roundtrip", path=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
