@@ -24,9 +24,9 @@ import os
 import struct
 import sys
 from dataclasses import dataclass, field, fields
-from functools import cached_property, partial
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from ancfuzz import abi_table
 
@@ -65,6 +65,9 @@ class Abi:
         structs: credentials and times as :mod:`struct` formats without byte order.
         max_descriptors: most descriptors in one ``sendmsg``; None: nobody verified it.
         provenance: where these values come from.
+        header_format: worked out from the rest for a codec: ``struct cmsghdr`` as
+            :mod:`struct` reads it (length, level, type), its size, ``CMSG_LEN(0)``, and
+            what aligns a size: what to add, and the mask.
     """
 
     name: str
@@ -81,6 +84,10 @@ class Abi:
     structs: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     max_descriptors: int | None = None
     provenance: str = "made by hand"
+    # A field of the instance and a plain tuple, for every decode begins with it: the
+    # lookup of a cached property and the unpacking of a named tuple each take as long
+    # as reading a header.
+    header_format: HeaderFormat = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a layout that no header could have.
@@ -110,12 +117,33 @@ class Abi:
                 f"data_offset {self.data_offset} of {self.name} is not a multiple of "
                 f"its alignment {self.alignment}"
             )
+        object.__setattr__(self, "header_format", self._header_format())
+
+    def _header_format(self) -> HeaderFormat:
+        length = {4: "I", 8: "Q"}[self.length_size]
+        before_level = self.level_offset - self.length_offset - self.length_size
+        behind_type = self.header_size - self.type_offset - 4
+        header = struct.Struct(
+            f"{self.struct_order}{self.length_offset}x{length}"
+            f"{before_level}xii{behind_type}x"
+        )
+        size, aligned = self.header_size, self.alignment
+        return header, size, self.data_offset, aligned - 1, -aligned
+
+    @property
+    def header(self) -> struct.Struct:
+        """``struct cmsghdr`` as :mod:`struct` reads it: length, level, type."""
+        return self.header_format[0]
 
     def __repr__(self) -> str:
         if ABIS.get(self.name) == self:
             return f"ABIS[{self.name!r}]"
-        shown = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self))
-        return f"Abi({', '.join(shown)})"
+        values = self._values().items()
+        return f"Abi({', '.join(f'{name}={value!r}' for name, value in values)})"
+
+    def _values(self) -> dict[str, Any]:
+        """What it was made of, by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.init}
 
     def _repr_pretty_(self, printer: _Printer, _cycle: bool) -> None:
         # IPython's protocol, and Hypothesis's: both would print a dataclass by fields.
@@ -126,7 +154,7 @@ class Abi:
         # to be able to send home an error, a case or an argument that holds an Abi.
         if ABIS.get(self.name) == self:
             return _known, (self.name,)
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = self._values()
         values |= {"constants": dict(self.constants), "structs": dict(self.structs)}
         return partial(Abi, **values), ()
 
@@ -146,33 +174,6 @@ class Abi:
     def struct_order(self) -> str:
         """The byte order as :mod:`struct` spells it: ``<`` or ``>``."""
         return "<" if self.byte_order == "little" else ">"
-
-    @cached_property
-    def header(self) -> struct.Struct:
-        """``struct cmsghdr`` as :mod:`struct` reads it: length, level, type."""
-        length = {4: "I", 8: "Q"}[self.length_size]
-        before_level = self.level_offset - self.length_offset - self.length_size
-        behind_type = self.header_size - self.type_offset - 4
-        return struct.Struct(
-            f"{self.struct_order}{self.length_offset}x{length}"
-            f"{before_level}xii{behind_type}x"
-        )
-
-    @cached_property
-    def header_format(self) -> HeaderFormat:
-        """What a codec asks of an Abi for every buffer, worked out once.
-
-        The header, its size, ``CMSG_LEN(0)``, and what aligns a size: what to add, and
-        the mask.  A plain tuple, because it takes half as long to unpack as a named
-        one, and decoding one small message takes no longer than three such.
-        """
-        return (
-            self.header,
-            self.header_size,
-            self.data_offset,
-            self.alignment - 1,
-            -self.alignment,
-        )
 
 
 def _from_row(row: abi_table.Row) -> Abi:

@@ -144,14 +144,18 @@ def decode(control: Buffer, abi: Abi = NATIVE) -> list[ControlMessage]:
     messages: list[ControlMessage] = []
     end = len(control)
     last = end - header_size
-    at = 0
+    at = length = stop = 0
     while at <= last:
         length, level, type_ = header.unpack_from(control, at)
-        stop = at + length
-        if length < data_offset or stop > end:
+        if length < data_offset:
             raise _malformed(at, length, end - at, data_offset)
+        stop = at + length
         messages.append(ControlMessage(level, type_, control[at + data_offset : stop]))
-        at += (length + round_up) & mask
+        at = (stop + round_up) & mask
+    # No header lies behind a message that claims more than there is: only the last can.
+    if stop > end:
+        at = stop - length
+        raise _malformed(at, length, end - at, data_offset)
     return messages
 
 
