@@ -3,35 +3,27 @@
 A :class:`Build` is one way to compile for one row of ``ancfuzz.abi_table``.  Some rows
 are the system's own compilers, which are looked for; the others are ``zig cc`` of the
 ``ziglang`` package, which brings the headers of every target with it.  What is not
-here is a :class:`NotRun` with the reason and what to install: nothing is left out
-without a word.
-
-:class:`Workshop` is where compiling happens: one temporary folder, gone at the end, and
-a deadline for each program that is started.  Only the libcs that zig builds to link
-programs against are kept, in the user's cache: they take longer than all the rest.
+here is a :class:`NotRun` with the reason and what to install, and what is here and
+broken is :class:`Failed`: nothing is left out without a word.
 
 This room must not know what is compiled, nor what it should say.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from workshop import CannotBuild, TooSlow, Workshop
 
 from ancfuzz import abi_table
 from ancfuzz.abi import ABIS
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
 # What zig calls a machine, and the targets whose programs run on it: by word size, for
 # a program that has to run here in the place of another target's.
@@ -50,12 +42,8 @@ RUN_HERE: dict[str, tuple[str, ...]] = {
 }
 
 
-class CannotBuild(Exception):
-    """A program failed, or took too long; one line that says which and why."""
-
-
-class CannotRun(CannotBuild):
-    """A program that was built is not one that this machine runs."""
+class NotHere(Exception):
+    """A compiler, or the headers for it, that this machine does not have."""
 
 
 class NotRun(NamedTuple):
@@ -64,6 +52,10 @@ class NotRun(NamedTuple):
     compiler: str
     what: str
     why: str
+
+
+class Failed(NotRun):
+    """The same of a compiler that is here, and should have been able to."""
 
 
 class Build(NamedTuple):
@@ -98,6 +90,8 @@ _SYSTEM = (
 )
 SYSTEM_ROWS = frozenset(one.row for one in _SYSTEM)
 ZIG = "zig cc"
+ZIGLANG = "ziglang"  # the package that brings it
+_ZIGLANG = (sys.executable, "-m", ZIGLANG)
 COMPILERS = (*(one.name for one in _SYSTEM), ZIG)
 
 
@@ -106,103 +100,54 @@ def machine() -> str:
     return os.uname().machine if sys.platform == "linux" else ""
 
 
-class Workshop:
-    """A temporary folder to compile in, and a deadline for whatever is started.
+class Wanted(NamedTuple):
+    """What a run is asked to compile.
 
     Attributes:
-        folder: gone when the workshop is closed.
-        deadline: seconds, for each program.
+        compilers: with which of :data:`COMPILERS`.
+        targets: for which rows, by name; empty: for the first of each family, that is,
+            of each layout, in each byte order, that a system and its libc have.
+        every: for all rows, then.
     """
 
-    def __init__(self, folder: Path, deadline: float) -> None:
-        self.folder = folder
-        self.deadline = deadline
-        kept = _cache() if zig() else None
-        # Objects are cached nowhere: what a run says, it has compiled.
-        self._environment = {
-            **os.environ,
-            "LC_ALL": "C",
-            "ZIG_LOCAL_CACHE_DIR": str(folder / "zig"),
-            "ZIG_GLOBAL_CACHE_DIR": str(kept or folder / "zig-global"),
-        }
-
-    def run(self, command: Sequence[str | Path], stdin: bytes = b"") -> bytes:
-        """Run a program in the folder; what it wrote to standard output.
-
-        Raises:
-            CannotRun: it could not be started.
-            CannotBuild: it failed, or took too long.
-        """
-        told = " ".join(map(str, command[:4])).replace(f"{self.folder}{os.sep}", "")
-        try:
-            # A session of its own, so that a deadline ends its children too.
-            started = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise CannotRun(f"{told} does not start: {error.strerror}") from error
-        with started:
-            try:
-                out, complaint = started.communicate(stdin, self.deadline)
-            except subprocess.TimeoutExpired:
-                raise CannotBuild(f"{told}: not done in {self.deadline:g} s") from None
-            finally:
-                if started.returncode is None:
-                    os.killpg(started.pid, signal.SIGKILL)
-        if started.returncode:
-            raise CannotBuild(f"{told}: {_cause(started.returncode, complaint)}")
-        return out
+    compilers: Collection[str] = COMPILERS
+    targets: Collection[str] = ()
+    every: bool = False
 
 
-@contextmanager
-def workshop(deadline: float) -> Generator[Workshop]:
-    """A workshop for as long as the block runs."""
-    with tempfile.TemporaryDirectory(prefix="ancfuzz-abi-") as folder:
-        yield Workshop(Path(folder), deadline)
-
-
-def _cause(status: int, complaint: bytes) -> str:
-    if status < 0:
-        return f"ended by signal {-status}"
-    lines = complaint.decode(errors="replace").splitlines()
-    errors = [line for line in lines if "error" in line] or lines[-1:]
-    return errors[0].strip() if errors else f"exit status {status}"
-
-
-def _cache() -> Path | None:
-    """A folder of ours in the user's cache; None if there can be none."""
-    try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base).resolve() / "ancfuzz" / "zig"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: nobody's home is known
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-def system_builds(shop: Workshop, wanted: Container[str]) -> Iterator[Build | NotRun]:
-    """The rows of the system's own compilers, of those wanted; each is looked for."""
+def builds(shop: Workshop, wanted: Wanted) -> Iterator[Build | NotRun]:
+    """What can be compiled of what is wanted, and what cannot, and why."""
     for one in _SYSTEM:
-        if one.name not in wanted:
-            continue
-        command = tuple(one.name.split())
-        try:
-            yield Build(_row(one, command, shop), one.name, command, runs=True)
-        except CannotBuild as error:
-            yield NotRun(one.name, one.row, str(error))
+        if one.name in wanted.compilers:
+            found = _system_build(one, shop)
+            row = found.target if isinstance(found, Build) else found.what
+            if not wanted.targets or row in wanted.targets:
+                yield found
+    if ZIG in wanted.compilers:
+        yield from _zig_builds(wanted)
+
+
+def _system_build(one: _System, shop: Workshop) -> Build | NotRun:
+    command = tuple(one.name.split())
+    try:
+        return Build(_row(one, command, shop), one.name, command, runs=True)
+    except NotHere as error:
+        return NotRun(one.name, one.row, str(error))
+    except CannotBuild as error:
+        return Failed(one.name, one.row, str(error))
 
 
 def _row(one: _System, command: tuple[str, ...], shop: Workshop) -> str:
-    """The row that a compiler of the system speaks for; raises CannotBuild."""
+    """The row that a compiler of the system speaks for.
+
+    Raises:
+        NotHere: there is no such compiler, or none for a row of ours.
+        CannotBuild: there is one, and it does not even say what it compiles for.
+    """
     if shutil.which(command[0]) is None:
-        raise CannotBuild(f"not found on PATH (Debian: {one.packages})")
-    triple = shop.run([*command, "-dumpmachine"]).decode().strip()
+        raise NotHere(f"not found on PATH (Debian: {one.packages})")
+    answer = shop.run([*command, "-dumpmachine"])
+    triple = answer.decode(errors="backslashreplace").strip()
     row = one.row
     musl = one.name == "musl-gcc"
     if not triple.startswith("x86_64-") or ("musl" in triple and not musl):
@@ -212,59 +157,61 @@ def _row(one: _System, command: tuple[str, ...], shop: Workshop) -> str:
         target = triple.replace("-gnu", "-musl") if musl else triple
         row = abi_table.MULTIARCH.get(target, target)
         if len(command) > 1 or row not in ABIS:
-            raise CannotBuild(f"compiles for {triple}, and our row is {one.row!r}")
+            raise NotHere(f"compiles for {triple}, and our row is {one.row!r}")
     try:
         shop.run([*command, "-include", "sys/socket.h", "-E", "-x", "c", "-"])
+    except TooSlow:
+        raise
     except CannotBuild as error:
-        raise CannotBuild(f"{error} (Debian: {one.packages})") from error
+        raise NotHere(f"{error} (Debian: {one.packages})") from error
     return row
 
 
 def zig() -> tuple[str, ...] | None:
     """How to start ``zig cc``; None without the ``ziglang`` package."""
-    spec = importlib.util.find_spec("ziglang")
-    return None if spec is None else (sys.executable, "-m", "ziglang", "cc")
+    found = importlib.util.find_spec(ZIGLANG)
+    return None if found is None else (*_ZIGLANG, "cc")
 
 
-def zig_builds(*, every: bool) -> Iterator[Build | NotRun]:
-    """Rows that ``zig cc`` compiles for.
+def _family(row: abi_table.Row) -> tuple[str, ...]:
+    return row.os, libc(row.target), row.layout, row.byte_order
 
-    Args:
-        every: all of them, and not the first of each family: of each layout that a
-            system and its libc have.
-    """
+
+def _zig_builds(wanted: Wanted) -> Iterator[Build | NotRun]:
     rows = [row for row in abi_table.ROWS if row.target not in SYSTEM_ROWS]
-    families: dict[tuple[str, str, str], str] = {}
+    if wanted.targets:
+        rows = [row for row in rows if row.target in wanted.targets]
+    families: dict[tuple[str, ...], str] = {}
     for row in rows:
-        families.setdefault((row.os, libc(row.target), row.layout), row.target)
-    wanted = {row.target for row in rows} if every else set(families.values())
+        families.setdefault(_family(row), row.target)
     command = zig()
-    left_out = len(rows) - len(wanted)
-    if left_out:
-        yield NotRun(
-            ZIG,
-            f"{left_out} targets",
-            "each has the layout of one that was run: --all runs them too",
-        )
     if command is None:
-        yield NotRun(
-            ZIG,
-            f"{len(wanted)} targets",
-            "no ziglang: python -m pip install ziglang, or use tox run -e abi",
-        )
+        if rows:
+            why = "no ziglang: python -m pip install ziglang, or use tox run -e abi"
+            yield NotRun(ZIG, f"{len(rows)} targets", why)
         return
     here = RUN_HERE.get(machine(), ())
+    left_out = 0
     for row in rows:
-        if row.target in wanted:
+        if wanted.every or wanted.targets or row.target in families.values():
             asked = (*command, "-target", row.target)
             yield Build(row.target, ZIG, asked, runs=row.target in here)
+        else:
+            left_out += 1
+    if left_out:
+        why = "each has the layout of one that was run: --all runs them too"
+        yield NotRun(ZIG, f"{left_out} targets", why)
 
 
 def version(build: Build, shop: Workshop) -> str:
     """What a compiler calls its version; raises CannotBuild."""
     if build.compiler == ZIG:
-        return f"ziglang {importlib.metadata.version('ziglang')}"
-    return shop.run([*build.command, "--version"]).decode().partition("\n")[0]
+        command = (*_ZIGLANG, "version")
+        named = f"{ZIGLANG} "
+    else:
+        command, named = (*build.command, "--version"), ""
+    answer = shop.run(command).decode(errors="backslashreplace")
+    return named + answer.partition("\n")[0]
 
 
 def libc(target: str) -> str:

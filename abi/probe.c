@@ -7,8 +7,10 @@
  * of characters look the same in ELF and in Mach-O, in either byte order, and have no
  * padding; who reads them looks for the mark and needs to know nothing else.
  *
- * Which expressions are asked for is in values.h. probe.py writes it, one VALUE for
- * each thing that our tables say something about; nothing here says what is right.
+ * Which expressions are asked for is in constants.h and layout.h. probe.py writes them,
+ * one VALUE for each thing that our tables say something about; nothing here says what
+ * is right. A constant that the libc does not name is asked of the kernel's own header:
+ * afterwards, for that one names some which a libc numbers otherwise.
  */
 #define _GNU_SOURCE
 #include <stddef.h>
@@ -21,6 +23,7 @@
 /* Bytes of a member, and where its low-order byte's end lies: a 32-bit musl keeps a
    time's fraction in a long with padding, on the side that the byte order wants. */
 #define WIDTH(type, member) sizeof(((type *)0)->member)
+#define IS_SIGNED(type, member) ((__typeof__(((type *)0)->member))-1 < 0)
 #define IS_BIG_ENDIAN (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
 #define LOW_END(type, member) \
     (offsetof(type, member) + (IS_BIG_ENDIAN ? WIDTH(type, member) : 0))
@@ -51,6 +54,16 @@ struct value {
         }, ';'                                                                       \
     },
 
-const struct value ancfuzz_values[] = {
-#include "values.h"
+const struct value ancfuzz_libc[] = {
+#include "constants.h"
+#include "layout.h"
+};
+
+#if defined __linux__ && __has_include(<asm/socket.h>)
+#include <asm/socket.h>
+#endif
+
+const struct value ancfuzz_kernel[] = {
+#include "constants.h"
+VALUE(sizeof(char))
 };

@@ -1,9 +1,9 @@
 """What the headers of a target say, and what our tables say of the same.
 
 Three steps that know nothing of each other's insides: :func:`questions` writes the C
-that asks (``values.h`` for ``probe.c``), :func:`answers` reads what an object file
-says, :func:`compare` looks for the differences.  Nothing is run, so that a target's
-word is as good from any machine.
+that asks (what ``probe.c`` includes), :func:`answers` reads what an object file says,
+:func:`compare` looks for the differences.  Nothing is run, so that a target's word is
+as good from any machine.
 
 What is asked follows from our own values: every constant that any target has is asked
 of every target, so that a name which a header defines and our row lacks is a difference
@@ -28,7 +28,7 @@ PAYLOADS = (*range(65), 253 * 4)
 """Payload sizes for CMSG_LEN and CMSG_SPACE: each edge of each alignment, and 253."""
 
 _VALUE = re.compile(rb"ANCVALUE([^\0]{1,79})\0+([+-])(\d{19});")
-_END = "sizeof(char)"  # the last question: who reads its answer has read them all
+_END = "sizeof(char)"  # probe.c's last question: who reads it has read them all
 WORD = "sizeof(void *)"
 """What is asked but not compared: the word size, for who wants to run something."""
 
@@ -87,11 +87,15 @@ def _names() -> list[str]:
     return sorted({name for abi in ABIS.values() for name in abi.constants})
 
 
-def questions(abi: Abi) -> str:
-    """``values.h``: what ``probe.c`` is to ask the headers of one target."""
-    lines = [f"#ifdef {name}\nVALUE({name})\n#endif" for name in _names()]
-    lines += [f"VALUE({expression})" for expression in (*expected(abi), WORD, _END)]
-    return "\n".join(lines) + "\n"
+def questions(abi: Abi) -> dict[str, str]:
+    """What ``probe.c`` is to ask the headers of one target, by the name of the file."""
+    constants = (
+        f"#if defined {name} && !defined SAID_{name}\n"
+        f"#define SAID_{name}\nVALUE({name})\n#endif\n"
+        for name in _names()
+    )
+    layout = (f"VALUE({expression})\n" for expression in (*expected(abi), WORD))
+    return {"constants.h": "".join(constants), "layout.h": "".join(layout)}
 
 
 def expected(abi: Abi) -> dict[str, int]:
@@ -101,10 +105,13 @@ def expected(abi: Abi) -> dict[str, int]:
         "sizeof(struct cmsghdr)": abi.header_size,
         "offsetof(struct cmsghdr, cmsg_len)": abi.length_offset,
         "WIDTH(struct cmsghdr, cmsg_len)": abi.length_size,
+        "IS_SIGNED(struct cmsghdr, cmsg_len)": 0,
         "offsetof(struct cmsghdr, cmsg_level)": abi.level_offset,
         "WIDTH(struct cmsghdr, cmsg_level)": 4,
+        "IS_SIGNED(struct cmsghdr, cmsg_level)": 1,
         "offsetof(struct cmsghdr, cmsg_type)": abi.type_offset,
         "WIDTH(struct cmsghdr, cmsg_type)": 4,
+        "IS_SIGNED(struct cmsghdr, cmsg_type)": 1,
         "DATA_OFFSET": abi.data_offset,
     }
     for size in PAYLOADS:
@@ -121,15 +128,17 @@ def _expected_of(structure: _Structure, layout: str, abi: Abi) -> dict[str, int]
     fields = list(_fields(layout))
     declared = structure.members[-len(fields) :]
     ours: dict[str, int] = {}
-    for member, (at, width) in zip(declared, fields, strict=True):
+    for member, one in zip(declared, fields, strict=True):
         where = f"{structure.type}, {member}"
         if member in _FRACTIONS:
             # A long may stand in a field of 64 bits.
-            end = at + width if abi.byte_order == "big" else at
+            end = one.at + one.width if abi.byte_order == "big" else one.at
             ours[f"LOW_END({where})"] = end
         else:
-            ours[f"offsetof({where})"] = at
-            ours[f"WIDTH({where})"] = width
+            ours[f"offsetof({where})"] = one.at
+            ours[f"WIDTH({where})"] = one.width
+        element = f"{where}[0]" if one.elements > 1 else where
+        ours[f"IS_SIGNED({element})"] = int(one.is_signed)
     if structure.size:
         ours[f"offsetof({structure.type}, sc_groups)"] = size
         for groups in (1, 2, 16):
@@ -139,13 +148,22 @@ def _expected_of(structure: _Structure, layout: str, abi: Abi) -> dict[str, int]
     return ours
 
 
-def _fields(layout: str) -> Iterator[tuple[int, int]]:
-    """Offset and bytes of each field of a struct format; an array is one field."""
+class _Field(NamedTuple):
+    """A field of a struct format; an array is one field, of several elements."""
+
+    at: int
+    width: int
+    elements: int
+    is_signed: bool
+
+
+def _fields(layout: str) -> Iterator[_Field]:
     at = 0
-    for part in re.finditer(r"\d*([a-zA-Z])", layout):
+    for part in re.finditer(r"(\d*)([a-zA-Z])", layout):
+        count, letter = part.groups()
         width = struct.calcsize(f"={part[0]}")
-        if part[1] != "x":
-            yield at, width
+        if letter != "x":
+            yield _Field(at, width, int(count or 1), letter.islower())
         at += width
 
 

@@ -13,8 +13,9 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from compilers import Build, NotRun, libc
-from walks import OUTCOMES, SHAPES
+from buffers import SHAPES
+from compilers import Build, Failed, NotRun, libc
+from walks import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,30 +48,40 @@ class Checked(NamedTuple):
 
 @dataclass
 class Run:
-    """All that a run did: what it checked, could not, and should have been able to."""
+    """All that a run did.
+
+    Attributes:
+        versions: of each compiler that was used.
+        checked: the targets that were compared.
+        left_out: what could not be, or should have been and was not.
+        signal: the number of the signal that ended it; 0 for none.
+    """
 
     versions: dict[str, str] = field(default_factory=dict[str, str])
     checked: list[Checked] = field(default_factory=list[Checked])
-    not_run: list[NotRun] = field(default_factory=list[NotRun])
-    failed: list[NotRun] = field(default_factory=list[NotRun])
+    left_out: list[NotRun] = field(default_factory=list[NotRun])
+    signal: int = 0
+
+    @property
+    def failed(self) -> list[Failed]:
+        """What compilers that are here did not do."""
+        return [one for one in self.left_out if isinstance(one, Failed)]
+
+    @property
+    def not_run(self) -> list[NotRun]:
+        """What nothing that is here can do."""
+        return [one for one in self.left_out if not isinstance(one, Failed)]
 
     @property
     def differences(self) -> list[Difference]:
         """All that differs, of all targets."""
         return [one for checked in self.checked for one in checked.differences]
 
-    @property
-    def status(self) -> int:
-        """The exit status."""
-        if self.differences:
-            return 1
-        return 3 if self.failed or not self.checked else 0
 
-
-def as_json(run: Run) -> dict[str, Any]:
-    """All that a run found."""
+def as_json(run: Run, status: int) -> dict[str, Any]:
+    """All that a run found, with its exit status."""
     return {
-        "status": run.status,
+        "status": status,
         "compilers": run.versions,
         "targets": [
             {

@@ -207,7 +207,7 @@ case "$last" in *.o) : > "$last" ;; esac
 @pytest.mark.parametrize(
     ("script", "section", "why"),
     [
-        (HANGS, "Not run", "gcc -dumpmachine: not done in 0.5 s"),
+        (HANGS, "Failed", "gcc -dumpmachine: not done in 0.5 s"),
         (FAILS, "Failed", "probe.c:1:1: error: no such thing"),
         (WRITES_NOTHING, "Failed", "No such file"),
         (WRITES_NO_VALUES, "Failed", "0 bytes of object file without all values"),
