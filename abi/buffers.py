@@ -59,18 +59,29 @@ def _shapes() -> Iterator[Shape]:
 SHAPES = tuple(_shapes())
 
 
-def controls(abi: Abi) -> Iterator[tuple[bytes, int]]:
-    """Buffers to walk: each payload size alone, before others, behind and between.
+class Control(NamedTuple):
+    """A buffer to walk.
 
-    Beside each the first ``msg_controllen`` to read it with: the shorter ones were
-    those of a buffer that began with the same message.
+    Attributes:
+        messages: what was encoded.
+        content: as what; with zeros behind.
+        first: the first ``msg_controllen`` to read it with: the shorter ones were
+            those of a buffer that began with the same message.
     """
+
+    messages: list[ControlMessage]
+    content: bytes
+    first: int
+
+
+def controls(abi: Abi) -> Iterator[Control]:
+    """Each payload size alone, before others, behind and between."""
     behind = bytes(abi.header_size + abi.alignment)
     for n in SIZES:
         for sizes in ((n,), (n, 0), (n, 1), (0, n), (n, 64 - n, n)):
-            control = encode([_message(*at_n) for at_n in enumerate(sizes)], abi)
-            alone = len(sizes) == 1
-            yield control + behind, 0 if alone else abi.cmsg_space(sizes[0])
+            messages = [_message(*at_n) for at_n in enumerate(sizes)]
+            first = 0 if len(sizes) == 1 else abi.cmsg_space(sizes[0])
+            yield Control(messages, encode(messages, abi) + behind, first)
 
 
 def _message(index: int, size: int) -> ControlMessage:
@@ -159,9 +170,12 @@ def _decoded(control: bytes, abi: Abi) -> tuple[list[ControlMessage], int | None
 @lru_cache(maxsize=16)
 def readings(abi: Abi) -> tuple[tuple[Reading, str], ...]:
     """Each of our readings with its line; once for all targets of one layout."""
-    every = (
-        read(control[:size], abi)
-        for control, first in controls(abi)
-        for size in range(first, len(control) + 1)
-    )
+    every: list[Reading] = []
+    for messages, content, first in controls(abi):
+        sizes = range(first, len(content) + 1)
+        every += (read(content[:size], abi) for size in sizes)
+        encoded = content[: sum(abi.cmsg_space(len(one.data)) for one in messages)]
+        if _decoded(encoded, abi) != (messages, None):
+            # Else both sides would agree about bytes that nobody meant to write.
+            every[-1] = Reading(encoded, ("decode reads not what was encoded",), None)
     return tuple((one, one.line) for one in every)

@@ -146,8 +146,7 @@ def _row(one: _System, command: tuple[str, ...], shop: Workshop) -> str:
     """
     if shutil.which(command[0]) is None:
         raise NotHere(f"not found on PATH (Debian: {one.packages})")
-    answer = shop.run([*command, "-dumpmachine"])
-    triple = answer.decode(errors="backslashreplace").strip()
+    triple = _first_line((*command, "-dumpmachine"), shop)
     row = one.row
     musl = one.name == "musl-gcc"
     if not triple.startswith("x86_64-") or ("musl" in triple and not musl):
@@ -206,12 +205,13 @@ def _zig_builds(wanted: Wanted) -> Iterator[Build | NotRun]:
 def version(build: Build, shop: Workshop) -> str:
     """What a compiler calls its version; raises CannotBuild."""
     if build.compiler == ZIG:
-        command = (*_ZIGLANG, "version")
-        named = f"{ZIGLANG} "
-    else:
-        command, named = (*build.command, "--version"), ""
+        return f"{ZIGLANG} {_first_line((*_ZIGLANG, 'version'), shop)}"
+    return _first_line((*build.command, "--version"), shop)
+
+
+def _first_line(command: tuple[str, ...], shop: Workshop) -> str:
     answer = shop.run(command).decode(errors="backslashreplace")
-    return named + answer.partition("\n")[0]
+    return answer.partition("\n")[0].strip()
 
 
 def libc(target: str) -> str:

@@ -8,8 +8,8 @@
  * padding; who reads them looks for the mark and needs to know nothing else.
  *
  * Which expressions are asked for is in constants.h and layout.h. probe.py writes them,
- * one VALUE for each thing that our tables say something about; nothing here says what
- * is right. A constant that the libc does not name is asked of the kernel's own header:
+ * one VALUE for each thing that our tables say something about, and a header to write
+ * into header.h; nothing here says what is right. A constant that the libc does not name is asked of the kernel's own header:
  * afterwards, for that one names some which a libc numbers otherwise.
  */
 #define _GNU_SOURCE
@@ -57,6 +57,18 @@ struct value {
 const struct value ancfuzz_libc[] = {
 #include "constants.h"
 #include "layout.h"
+};
+
+/* A header as the target's compiler writes it, in the byte order of its CPU. */
+const struct {
+    char mark[16];
+    struct cmsghdr header;
+    char end[16];
+} ancfuzz_header = {
+    "ANCHEADERBEGINS",
+#include "header.h"
+    ,
+    "ANCHEADER__ENDS",
 };
 
 #if defined __linux__ && __has_include(<asm/socket.h>)

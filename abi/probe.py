@@ -20,6 +20,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ancfuzz.abi import ABIS, Abi
+from ancfuzz.codec import ControlMessage, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 PAYLOADS = (*range(65), 253 * 4)
 """Payload sizes for CMSG_LEN and CMSG_SPACE: each edge of each alignment, and 253."""
 
+# What probe.c writes as a header too, so that it is seen in the CPU's own byte order.
+_SAMPLE = ControlMessage(0x11121314, 0x21222324, b"")
+_HEADER = re.compile(rb"ANCHEADERBEGINS\0(.{1,64}?)ANCHEADER__ENDS\0", re.DOTALL)
 _VALUE = re.compile(rb"ANCVALUE([^\0]{1,79})\0+([+-])(\d{19});")
 _END = "sizeof(char)"  # probe.c's last question: who reads it has read them all
 WORD = "sizeof(void *)"
@@ -94,12 +98,25 @@ def questions(abi: Abi) -> dict[str, str]:
         f"#define SAID_{name}\nVALUE({name})\n#endif\n"
         for name in _names()
     )
-    layout = (f"VALUE({expression})\n" for expression in (*expected(abi), WORD))
-    return {"constants.h": "".join(constants), "layout.h": "".join(layout)}
+    layout = (f"VALUE({expression})\n" for expression in (*_layout(abi), WORD))
+    level, type_ = _SAMPLE.level, _SAMPLE.type
+    sample = (
+        f"{{.cmsg_len = CMSG_LEN(0), .cmsg_level = {level}, .cmsg_type = {type_}}}\n"
+    )
+    return {
+        "constants.h": "".join(constants),
+        "layout.h": "".join(layout),
+        "header.h": sample,
+    }
 
 
 def expected(abi: Abi) -> dict[str, int]:
-    """Our values for everything but constants, by the C expression for it."""
+    """Our values for everything but constants, by what they are of."""
+    return _layout(abi) | _bytes_of(encode([_SAMPLE], abi)[: abi.header_size])
+
+
+def _layout(abi: Abi) -> dict[str, int]:
+    """Those that are the value of a C expression, by that."""
     ours = {
         "IS_BIG_ENDIAN": int(abi.byte_order == "big"),
         "sizeof(struct cmsghdr)": abi.header_size,
@@ -120,6 +137,10 @@ def expected(abi: Abi) -> dict[str, int]:
     for name, layout in abi.structs.items():
         ours |= _expected_of(_STRUCTURES[name], layout, abi)
     return ours
+
+
+def _bytes_of(header: bytes) -> dict[str, int]:
+    return {f"header byte {at}": byte for at, byte in enumerate(header)}
 
 
 def _expected_of(structure: _Structure, layout: str, abi: Abi) -> dict[str, int]:
@@ -168,7 +189,7 @@ def _fields(layout: str) -> Iterator[_Field]:
 
 
 def answers(image: bytes) -> dict[str, int]:
-    """Every value that an object file of ``probe.c`` holds, by its C expression.
+    """Every value that an object file of ``probe.c`` holds, by what it is of.
 
     Raises:
         ValueError: not all of them are there.
@@ -177,6 +198,8 @@ def answers(image: bytes) -> dict[str, int]:
         expression.decode(): int(sign + digits)
         for expression, sign, digits in _VALUE.findall(image)
     }
+    if header := _HEADER.search(image):
+        found |= _bytes_of(header[1])
     if found.pop(_END, None) != 1:
         raise ValueError(f"{len(image)} bytes of object file without all values")
     return found

@@ -144,17 +144,19 @@ def run(build: Build, abi: Abi, word: int, shop: Workshop) -> Walks:
     # The same offsets in the byte order of this machine, where the macros run.
     here = replace(abi, byte_order=sys.byteorder)
     bad = list(hostile(here))
+    regular = b"".join(_record(content, at) for _, content, at in controls(here))
+    irregular = b"".join(_record(content, len(content)) for _, content in bad)
     result = Walks(how=", ".join(programs))
     result.hostile = {shape.name: "" for shape in SHAPES}
     # What a reader makes of bytes follows from the layout, whoever has it.
     expected = readings(_bare(here))
     seen: set[bytes] = set()
     for program in programs.values():
-        said = shop.run([program], b"".join(_record(*one) for one in controls(here)))
+        said = shop.run([program], regular)
         if said not in seen:  # two programs that say the same are compared once
             seen.add(said)
             _compare(_answer(said, program, len(expected)), expected, here, result)
-        said = shop.run([program], b"".join(_record(one, len(one)) for _, one in bad))
+        said = shop.run([program], irregular)
         walked = _answer(said, program, len(bad)).walks
         for line, (shape, control) in zip(walked, bad, strict=True):
             letter = _outcome(line, control, here)
