@@ -94,7 +94,7 @@ ROWS: tuple[Row, ...] = (
     Row("riscv64-linux-musl", "musl64le", "little", "linux", "generic"),
     Row("riscv32-linux-musl", "ilp32", "little", "linux", "time64"),
     Row("s390x-linux-musl", "musl64be", "big", "linux", "generic"),
-    # Big-endian by experiment: the compiler says so, and so does a header that it wrote.
+    # Big-endian by experiment: so says the compiler, and a header that it wrote.
     Row("powerpc-linux-musleabihf", "ilp32", "big", "linux", "powerpc-time64"),
     Row("powerpc64-linux-musl", "musl64be", "big", "linux", "powerpc"),
     Row("powerpc64le-linux-musl", "musl64le", "little", "linux", "powerpc"),
