@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from msgspec import Struct
 from rich.cells import cell_len
 
 from ancfuzz import case as script
 from ancfuzz import transcript as said
 from ancfuzz.abi import ABIS, NATIVE
 from ancfuzz.codec import ControlMessage, encode, walk
-from ancfuzz.names import expand
 from ancfuzz.picture import (
     ASCII,
-    MIN_WIDTH,
     UNICODE,
     case_lines,
     control_lines,
@@ -27,7 +23,17 @@ from ancfuzz.picture import (
     window,
 )
 from ancfuzz.picture.lines import Segment, wrap
-from ancfuzz.picture.words import answer_items, names_words, step_words
+from tests.pictured import (
+    LP64,
+    abis,
+    answers,
+    buffers,
+    cases,
+    glyph_sets,
+    texts,
+    transcripts,
+    widths,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,111 +41,7 @@ if TYPE_CHECKING:
     from ancfuzz.abi import Abi
     from ancfuzz.picture import Glyphs, Line
 
-LP64 = ABIS["x86_64-linux-gnu"]
 SPAN_ROLES = frozenset({"header", "data", "padding", "tail", "broken"})
-
-widths = st.integers(MIN_WIDTH, 130)
-glyph_sets = st.sampled_from([UNICODE, ASCII])
-abis = st.sampled_from(sorted(ABIS.values(), key=lambda abi: abi.name))
-texts = st.text(st.characters(exclude_categories=[]), max_size=40)
-
-messages_on_the_wire = st.builds(
-    ControlMessage,
-    st.sampled_from([0, 1, 41, 0xFFFF, -1]),
-    st.integers(0, 5),
-    st.binary(max_size=70),
-)
-
-
-@st.composite
-def buffers(draw: st.DrawFn) -> bytes:
-    """Well-formed buffers, some cut or changed in one place, and plain noise."""
-    if draw(st.booleans()):
-        return draw(st.binary(max_size=100))
-    control = bytearray(encode(draw(st.lists(messages_on_the_wire, max_size=4)), LP64))
-    if control and draw(st.booleans()):
-        control[draw(st.integers(0, len(control) - 1))] = draw(st.integers(0, 255))
-    return bytes(control[: draw(st.integers(0, len(control)))])
-
-
-# A little of every step and every answer: what a stranger may have written included.
-names = st.sampled_from(
-    [
-        "memfd",
-        "memfd#1..3",
-        "dup:memfd#2",
-        "pipe-read*5",
-        "socket:a",
-        "phantom",
-        "other",
-    ]
-)
-plain_messages = st.builds(
-    script.PlainMessage,
-    st.integers(-(2**31), 2**31 - 1),
-    st.integers(0, 9),
-    st.binary(max_size=40).map(bytes.hex),
-)
-named_messages = st.one_of(
-    plain_messages,
-    st.builds(script.NamedRights, st.lists(names, max_size=4).map(tuple)),
-    st.builds(script.NamedCredentials, st.sampled_from(["self", "none", 7])),
-    st.builds(script.NamedPidfd, st.sampled_from(["self", "none", "other"])),
-)
-plain = st.lists(plain_messages, max_size=3).map(tuple)
-named = st.lists(named_messages, max_size=3).map(tuple)
-payloads = st.sampled_from(["", "78", "61*300000", "00ff" * 30])
-hexes = buffers().map(bytes.hex)
-facts = st.builds(
-    said.Facts,
-    st.lists(names, max_size=2).map(tuple),
-    st.lists(names, max_size=2).map(tuple),
-    st.none() | named,
-)
-steps = st.one_of(
-    st.builds(script.Encode, plain, st.integers(0, 99)),
-    st.builds(script.EncodeInto, plain, st.integers(0, 99), st.integers(0, 15)),
-    st.builds(script.Decode, hexes),
-    st.builds(script.Open, st.sampled_from(["stream", "dgram", "seqpacket"])),
-    st.builds(script.SetOption, st.just("a"), st.just("SO_PASSCRED")),
-    st.builds(script.Send, st.just("a"), payloads, named),
-    st.builds(script.SendAll, st.just("a"), payloads, named),
-    st.builds(
-        script.SendRaw,
-        st.just("a"),
-        st.lists(hexes | st.sampled_from(["{memfd}", "{pid}"]), max_size=4).map(
-            "".join
-        ),
-    ),
-    st.builds(script.Receive, st.just("b"), st.integers(0, 99), st.integers(0, 99)),
-    st.builds(script.Table, st.none() | st.integers(0, 9), st.booleans()),
-    st.builds(script.Shutdown, st.just("a")),
-    st.builds(script.Close, st.just("a")),
-)
-answers = st.one_of(
-    st.builds(said.Done),
-    st.builds(said.Failed, st.just("EAGAIN"), facts),
-    st.builds(said.Sent, st.integers(-1, 9**9)),
-    st.builds(said.Got, payloads, named, st.booleans(), facts=facts),
-    st.builds(said.Encoded, st.none() | hexes),
-    st.builds(said.EncodedInto, st.none() | st.integers(0, 9), hexes, st.booleans()),
-    st.builds(said.Decoded, plain),
-    st.just(said.Decoded((), said.Malformation(16, 16, 8))),
-    st.builds(said.Refusal, texts, named, facts),
-    st.builds(said.NotPerformed, texts),
-    st.builds(said.Raised, texts, texts, facts),
-    st.builds(said.Nonsense, texts, texts, facts),
-    st.builds(said.Untold),
-    st.builds(said.Hung, st.floats(0, 9)),
-    st.builds(said.Died, texts, texts),
-)
-cases = st.lists(steps, max_size=6).map(lambda some: script.Case(tuple(some)))
-transcripts = st.builds(
-    said.Transcript,
-    st.lists(answers, max_size=7).map(tuple),
-    leaked=st.lists(names, max_size=2).map(tuple),
-    output=texts,
-)
 
 
 def assert_fits(lines: Iterable[Line], width: int, glyphs: Glyphs) -> None:
@@ -289,126 +191,6 @@ def test_a_window_is_small_and_shows_the_mark(
         int(s.text.split()[1]) for ln in seen for s in ln if s.role == "rule"
     )
     assert len(kept) + left_out == count
-
-
-# -- words ---------------------------------------------------------------------------
-
-
-@given(st.lists(names, max_size=9))
-def test_short_names_stand_for_the_same_descriptors(items: list[str]) -> None:
-    def whole(words: Iterable[str]) -> list[str]:
-        unknown = ("phantom", "other")
-        return [
-            name
-            for word in words
-            for name in (
-                [word.partition("*")[0]] * int(word.partition("*")[2] or 1)
-                if word.startswith(unknown)
-                else expand(word)
-            )
-        ]
-
-    assert whole(names_words(items).split()) == whole(items)
-
-
-@pytest.mark.parametrize(
-    ("items", "words"),
-    [
-        ((), ""),
-        (("memfd#1", "memfd#2", "memfd#3"), "memfd#1..3"),
-        (("memfd#2", "memfd#1"), "memfd#2 memfd#1"),
-        (("memfd", "memfd", "memfd#1"), "memfd*2 memfd#1"),
-        (("memfd#1", "memfd#1", "memfd#2"), "memfd#1*2 memfd#2"),
-        (("memfd#1", "dup:memfd#2"), "memfd#1 dup:memfd#2"),
-        (("phantom", "phantom", "number:1"), "phantom*2 number:1"),
-    ],
-)
-def test_names_are_written_short(items: tuple[str, ...], words: str) -> None:
-    assert names_words(items) == words
-
-
-@given(answers, answers)
-def test_two_answers_are_told_alike_only_if_they_are(
-    one: said.Answer, other: said.Answer
-) -> None:
-    if answer_items(one) == answer_items(other):
-        assert canonical(one) == canonical(other)
-
-
-GOT = said.Got("78")
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (GOT, said.Got("7878")),
-        (GOT, said.Got("78", truncated=True)),
-        (GOT, said.Got("78", flags=())),
-        (GOT, said.Got("78", control_length=0)),
-        (GOT, said.Got("78", (script.NamedRights(),))),
-        (GOT, said.Got("78", facts=said.Facts(unreported=("memfd",)))),
-        (GOT, said.Got("78", facts=said.Facts(inheritable=("memfd",)))),
-        (GOT, said.Got("78", facts=said.Facts(held=()))),
-        (said.Failed("EIO"), said.Failed("EIO", said.Facts(unreported=("memfd",)))),
-        (said.Encoded(None), said.Encoded("")),
-        (said.EncodedInto(0, ""), said.EncodedInto(None, "")),
-        (said.EncodedInto(0, ""), said.EncodedInto(0, "", outside=True)),
-        (said.Decoded(), said.Decoded((script.PlainMessage(1, 9),))),
-        (said.Decoded(), said.Decoded((), said.Malformation(0, 16, 0))),
-        (
-            said.Decoded((script.PlainMessage(41, 8, "00"),)),
-            said.Decoded((script.PlainMessage(41, 8, "01"),)),
-        ),
-        (said.Refusal("no"), said.Refusal("no", (script.NamedPidfd("none"),))),
-        (said.NotPerformed("x", "environment"), said.NotPerformed("x", "earlier step")),
-        (said.Died("SIGSEGV"), said.Died("SIGSEGV", "last words")),
-    ],
-)
-def test_small_differences_are_told(one: said.Answer, other: said.Answer) -> None:
-    assert answer_items(one) != answer_items(other)
-
-
-def canonical(value: object) -> object:
-    """An answer up to the ways of writing the same descriptors."""
-    match value:
-        case script.NamedRights(descriptors, stray):
-            return "rights", names_words(descriptors), stray
-        case said.Facts(unreported, inheritable, held):
-            return names_words(unreported), names_words(inheritable), canonical(held)
-        case Struct():
-            fields = (getattr(value, name) for name in value.__struct_fields__)
-            return type(value), *map(canonical, fields)
-        case tuple():
-            return [*map(canonical, cast("tuple[object, ...]", value))]
-        case _:
-            return value
-
-
-@pytest.mark.parametrize(
-    ("step", "words"),
-    [
-        (script.Open("dgram"), "open a pair a, b: dgram"),
-        (
-            script.Send("a", "61*300", (script.NamedRights(("memfd#1..3",), "ff"),)),
-            "a: send 300 bytes (61*300), rights memfd#1..3 and stray bytes ff",
-        ),
-        (
-            script.Receive("b", 64, 24, ("MSG_PEEK",)),
-            "b: receive up to 64 bytes, 24 of control, MSG_PEEK",
-        ),
-        (script.Table(), "descriptor table: as it is"),
-        (
-            script.Table(free=0, holes=True, above=1023),
-            "descriptor table: 0 free, with holes, above 1023",
-        ),
-        (
-            script.Encode((script.PlainMessage(1, 1, "05000000"),), 24),
-            "encode SCM_RIGHTS 1 descriptor: 5 (05000000) into 24 bytes",
-        ),
-    ],
-)
-def test_steps_in_words(step: script.Step, words: str) -> None:
-    assert step_words(step, LP64) == words
 
 
 # -- whole pictures ------------------------------------------------------------------
