@@ -140,9 +140,12 @@ STRICT_READER = """
 from pathlib import Path
 from ancfuzz import codec
 source = Path(codec.__file__).read_text(encoding="utf-8")
-for left in ("left", "end - at"):
-    assert source.count(f" <= length <= {left}:") == 1
-    source = source.replace(f" <= length <= {left}:", f" <= length < {left}:")
+for right, wrong in {
+    "if stop > end:": "if stop >= end > 0:",
+    " <= length <= end - at:": " <= length < end - at:",
+}.items():
+    assert source.count(right) == 1
+    source = source.replace(right, wrong)
 exec(compile(source, codec.__file__, "exec"), vars(codec))
 """
 OTHER_WRITER = """
