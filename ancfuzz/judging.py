@@ -10,22 +10,31 @@ This room must not know where cases come from, nor what is done with a verdict.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from msgspec.structs import replace
 
+from ancfuzz.abi import NATIVE
 from ancfuzz.case import Case, NamedRights, Send, SendAll, Table
 from ancfuzz.harness import Performer, ends_to_hold
+from ancfuzz.implementation import Promise
 from ancfuzz.invariants import Breach, judge, select
 from ancfuzz.model import Acceptance, accept
 from ancfuzz.transcript import NotPerformed
 from ancfuzz.worker import DEADLINE, Worker
 
 if TYPE_CHECKING:
+    from ancfuzz.abi import Abi
     from ancfuzz.implementations import Subject
     from ancfuzz.transcript import Transcript
 
-__all__ = ["Judge", "Performance", "perform_and_judge"]
+__all__ = ["RECORDED", "Judge", "Performance", "judge_transcript", "perform_and_judge"]
+
+RECORDED: Final = Promise(close_on_exec=False)
+"""What is known of a program that was recorded: the kernel's own calls, and no policy.
+
+Whether received descriptors are close-on-exec is the program's to decide.
+"""
 
 _REPEATS = 4
 _STARVES = "its runtime starves in a full table, with no descriptor sent"
@@ -128,19 +137,8 @@ class Judge:
         observed = self._perform(case, end)
         if observed.grown:
             observed = self._repeated(case, end, observed)
-        acceptance = accept(case, observed, promise=self.promise, abi=self.abi)
-        breaches, judged = judge(
-            case,
-            observed,
-            acceptance,
-            promise=self.promise,
-            abi=self.abi,
-            chosen=self.chosen,
-        )
-        if observed.answers and isinstance(observed.answers[-1], NotPerformed):
-            judged = ()  # opening a pair is no verdict on anybody
-        return Performance(
-            end, observed, acceptance, breaches, acceptance.unknown, judged
+        return judge_transcript(
+            case, observed, promise=self.promise, abi=self.abi, chosen=self.chosen
         )
 
     def _starving(self, case: Case, end: str) -> set[str]:
@@ -185,6 +183,39 @@ class Judge:
             for step in case.steps
         )
         return replace(case, steps=steps)
+
+
+def judge_transcript(
+    case: Case,
+    observed: Transcript,
+    *,
+    promise: Promise = RECORDED,
+    abi: Abi = NATIVE,
+    chosen: frozenset[str] | None = None,
+) -> Performance:
+    """Judge what was answered to a case, here or elsewhere; nothing is performed.
+
+    Args:
+        case: the script.
+        observed: what was answered; ``observed.subject`` is the end that is judged.
+        promise: of whoever answered; by default of a program that was recorded.
+        abi: its layout.
+        chosen: ids of the invariants to judge by; all by default.
+    """
+    acceptance = accept(case, observed, promise=promise, abi=abi)
+    breaches, judged = judge(
+        case,
+        observed,
+        acceptance,
+        promise=promise,
+        abi=abi,
+        chosen=select() if chosen is None else chosen,
+    )
+    if observed.answers and isinstance(observed.answers[-1], NotPerformed):
+        judged = ()  # opening a pair is no verdict on anybody
+    return Performance(
+        observed.subject, observed, acceptance, breaches, acceptance.unknown, judged
+    )
 
 
 def perform_and_judge(

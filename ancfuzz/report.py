@@ -21,7 +21,7 @@ from ancfuzz.transcript import Environment, Transcript
 __all__ = ["Judged", "NotJudged", "Reach", "Report", "Violation", "merge", "to_json"]
 
 Reach: TypeAlias = Literal["kernel", "hostile", "policy"]
-Phase: TypeAlias = Literal["replay", "sweep", "random"]
+Phase: TypeAlias = Literal["replay", "sweep", "random", "recorded"]
 
 
 class Violation(Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class Judged(Struct, frozen=True):
     """How much was judged, counted.
 
     Attributes:
-        phase: cases by phase: replay, sweep, random.
+        phase: cases by phase: replay, sweep, random; recorded.
         family: verdicts by family of invariants.
         invariant: verdicts by invariant.
         rule: how often each rule of the model decided something.

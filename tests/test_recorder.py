@@ -526,7 +526,7 @@ def test_a_line_cut_short_is_left_out_and_said(tmp_path: Path) -> None:
         ("xx", 2, 3, 1)
     ]
     assert read.notes == (
-        "xx.2.log: 1 calls were logged only in part: left out",
+        "xx.2.log: 1 call logged only in part: left out",
         "yy.3.log: is not a log: left out",
         "zz.4.log: is not a log: left out",
     )

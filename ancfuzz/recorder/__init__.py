@@ -6,6 +6,8 @@ after, both capacities, the socket's options, and what each descriptor is.  The 
 in the order of the data:
 
     build       the C of shim/ -> a shared library in the user's cache
+    folder      where the logs go, and that they do not stay
+    processes   which processes are ours, and ending them
     run         programs under it, with a deadline -> a folder of logs
     obstacles   why a program made no log
     log         lines of JSON -> calls in the order of time: a Recording

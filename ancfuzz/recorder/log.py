@@ -17,9 +17,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
+
+from ancfuzz.picture.lines import quantity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,12 +241,15 @@ class Recording(msgspec.Struct, frozen=True):
         notes: what could not be recorded, and why: a line each.
         status: the command's exit status; negative, the signal that ended it; None if
             it had to be stopped, or if there was no one command.
+        stopped: why the command was stopped: at the deadline, or by a signal to the
+            recorder; "" if it was not.
     """
 
     processes: tuple[Process, ...]
     calls: tuple[Call, ...]
     notes: tuple[str, ...] = ()
     status: int | None = None
+    stopped: Literal["", "time", "interrupted"] = ""
 
 
 def _octets(wanted: type, value: object) -> object:
@@ -268,10 +273,13 @@ def read_logs(folder: Path) -> Recording:
     events: list[Process | Call] = []
     notes: list[str] = []
     for path in sorted(folder.glob("*.log")):
-        lines = _lines(path)
-        if lines is None:
+        log = _read(path)
+        if log is None:
             notes.append(f"{path.name}: is not a log: left out")
             continue
+        lines, lacks_some = log
+        if lacks_some:
+            notes.append(f"{path.name}: lacks calls: it could not be written")
         cut = 0
         for line in lines:
             try:
@@ -279,7 +287,8 @@ def read_logs(folder: Path) -> Recording:
             except ValueError:  # not JSON, not an event, or not hexadecimal
                 cut += 1
         if cut:
-            notes.append(f"{path.name}: {cut} calls were logged only in part: left out")
+            part = quantity(cut, "call")
+            notes.append(f"{path.name}: {part} logged only in part: left out")
     processes = [event for event in events if isinstance(event, Process)]
     calls = [event for event in events if not isinstance(event, Process)]
     processes.sort(key=lambda process: process.began)
@@ -287,7 +296,14 @@ def read_logs(folder: Path) -> Recording:
     return Recording(tuple(processes), tuple(calls), tuple(notes))
 
 
-def _lines(path: Path) -> list[bytes] | None:
+class _Log(NamedTuple):
+    """A log: its lines, and whether the shim says that some are lost."""
+
+    lines: list[bytes]
+    lacks_some: bool
+
+
+def _read(path: Path) -> _Log | None:
     # A recording as root leaves the folder open to other users' processes, which need
     # not be friends: never a link, never a FIFO that blocks.
     try:
@@ -297,5 +313,7 @@ def _lines(path: Path) -> list[bytes] | None:
             return None
         raise
     with os.fdopen(fd, "rb") as log:
-        regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        return log.read().splitlines() if regular else None
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            return None
+        return _Log(log.read().splitlines(), bool(mode & stat.S_IXUSR))

@@ -20,7 +20,7 @@ from typing import Final
 __all__ = ["obstacle"]
 
 _PT_INTERP: Final = 3
-_HEADER: Final = 64
+_HEADER: Final = 256  # more than an ELF header; as much of a script as the kernel reads
 # Of ELF's e_phoff, e_phentsize, e_phnum (elf(5)): offset and struct code, by EI_CLASS.
 _PROGRAM_HEADERS: Final = {
     1: ((28, "I"), (42, "H"), (44, "H")),
@@ -42,12 +42,12 @@ def obstacle(program: str) -> str | None:
     try:
         head = _head(path)
         if head.startswith(b"#!"):
-            path = Path(os.fsdecode(head[2:].split(None, 1)[0]))
+            path = _interpreter(head)
             head = _head(path)
-        mode = path.stat().st_mode
+        secure = _is_secure(path)
         ours = _head(Path(sys.executable))
         interpreted = _has_interpreter(path)
-    except (OSError, LookupError, struct.error) as error:
+    except (OSError, ValueError, LookupError, struct.error) as error:
         return f"its file cannot be read ({error})"
     answers = {
         "it is not an ELF program": not head.startswith(b"\x7fELF"),
@@ -55,11 +55,33 @@ def obstacle(program: str) -> str | None:
             _architecture(head) != _architecture(ours)
         ),
         "it is linked statically": not interpreted,
-        "it is set-user-id or set-group-id": (
-            os.geteuid() != 0 and bool(mode & (stat.S_ISUID | stat.S_ISGID))
-        ),
+        "it runs with more rights than its caller (set-user-id, capabilities)": secure,
     }
     return next((why for why, holds in answers.items() if holds), None)
+
+
+def _interpreter(head: bytes) -> Path:
+    """Who runs a script; behind ``env`` it is the first word that is a program."""
+    interpreter, *words = os.fsdecode(head[2:]).partition("\n")[0].split()
+    if Path(interpreter).name == "env":
+        named = (w for w in words if not w.startswith("-") and "=" not in w)
+        interpreter = shutil.which(next(named, interpreter)) or interpreter
+    return Path(interpreter)
+
+
+def _is_secure(path: Path) -> bool:
+    """Whether the kernel starts it so that ld.so takes no advice (AT_SECURE)."""
+    is_ = path.stat()
+    user, group = is_.st_uid != os.getuid(), is_.st_gid != os.getgid()
+    try:
+        capable = bool(os.getxattr(path, "security.capability"))
+    except OSError:  # it has none, or they are not to be read
+        capable = False
+    return (
+        (bool(is_.st_mode & stat.S_ISUID) and user)
+        or (bool(is_.st_mode & stat.S_ISGID) and group)
+        or (capable and os.getuid() != 0)
+    )
 
 
 def _head(path: Path) -> bytes:

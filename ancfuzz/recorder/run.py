@@ -4,10 +4,8 @@ A :class:`Session` is a private folder, which holds a copy of the shim and the l
 the environment that points there.  Whatever is started with that environment is
 recorded, and so are its children, through fork, exec and a change of user.
 
-Daemons outlive the command that started them, so a session ends them: exactly the
-processes whose pid is the name of one of its logs and in which this session's own copy
-of the shim is mapped.  A pid that has been given to somebody else fails the second
-test, and the signal goes through a pidfd that was opened before the test was made.
+Daemons outlive the command that started them, so a session ends them: the processes
+in which its own copy of the shim is mapped, and the descendants of what it started.
 
 Nothing here knows what a control message is.
 """
@@ -15,34 +13,32 @@ Nothing here knows what a control message is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import select
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Self
+from typing import IO, TYPE_CHECKING, Final, Literal, Self
 
 import msgspec
 
-from ancfuzz.errors import EnvironmentUnsupported, UsageError
+from ancfuzz.errors import UsageError
 from ancfuzz.recorder.build import build
+from ancfuzz.recorder.folder import Folder
 from ancfuzz.recorder.log import Recording, read_logs
 from ancfuzz.recorder.obstacles import obstacle
+from ancfuzz.recorder.processes import descendants, end_all, has_mapped, holding, pids
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Session", "record"]
 
-# Root records what changes its user, too: others may then add a log and pass through,
-# but not list the folder nor touch a log that is not theirs (as in /tmp).
-_MODE_FOR_ROOT: Final = 0o1733
-_MODE_FOR_USERS: Final = 0o700
 _STOP_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 0.25
 
 Stream = IO[bytes] | int | None
 
@@ -60,7 +56,7 @@ class Session:
         """Begins a session.
 
         Args:
-            timeout: seconds for all of it.
+            timeout: seconds for all of it; ``math.inf`` for no bound.
             env: the environment to start from, by default this process's.
 
         Raises:
@@ -68,21 +64,11 @@ class Session:
         """
         library = build()
         self.deadline = time.monotonic() + timeout
-        self.folder = Path(tempfile.mkdtemp(prefix="ancfuzz-record-"))
-        self._shim = self.folder / "recorder.so"
+        self._folder = Folder(library)
+        self.folder = self._folder.path
+        self._shim = self._folder.shim
         self._children: list[subprocess.Popen[bytes]] = []
-        try:
-            # A copy: the cache is in a home that a daemon's own user cannot enter.
-            shutil.copyfile(library, self._shim)
-            self._shim.chmod(0o755)
-            as_root = os.geteuid() == 0
-            self.folder.chmod(_MODE_FOR_ROOT if as_root else _MODE_FOR_USERS)
-        except OSError as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise EnvironmentUnsupported(
-                f"the recorder cannot prepare {self.folder}: {error.strerror}; "
-                "name another folder in TMPDIR"
-            ) from error
+        self._looked_at: dict[str, str | None] = {}
         self.environment = dict(os.environ if env is None else env)
         before = self.environment.get("LD_PRELOAD", "")
         self.environment["LD_PRELOAD"] = f"{self._shim}:{before}".rstrip(":")
@@ -92,8 +78,8 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with self._folder:
+            self.stop()
 
     @property
     def left(self) -> float:
@@ -136,86 +122,77 @@ class Session:
                 pass_fds=tuple(pass_fds),
             )
         except OSError as error:
-            raise UsageError(
-                f"{command[0]} cannot be started: {error.strerror}"
-            ) from error
+            why = obstacle(command[0]) if error.errno == errno.ENOEXEC else None
+            said = f"{error.strerror}: {why}" if why else error.strerror
+            raise UsageError(f"{command[0]} cannot be started: {said}") from error
         self._children.append(child)
         return child
 
     def wait(self, child: subprocess.Popen[bytes]) -> int | None:
-        """Waits for a started command; None if the deadline comes first."""
-        try:
-            return child.wait(self.left)
-        except subprocess.TimeoutExpired:
-            return None
+        """Waits for a started command; None if the deadline comes first.
+
+        Meanwhile it looks for descendants that cannot be recorded.
+        """
+        patience = _POLL_SECONDS
+        while True:
+            try:
+                return child.wait(min(patience, self.left))
+            except subprocess.TimeoutExpired:
+                self._look_at(child)
+                if not self.left:
+                    return None
+            patience = min(patience * 2, _LOOK_SECONDS)
 
     def alive(self) -> list[int]:
         """The pids of the recorded processes that are still running."""
-        with contextlib.ExitStack() as stack:
-            return list(self._running(stack))
+        return [pid for pid in pids() if has_mapped(pid, self._shim)]
 
     def settle(self, seconds: float) -> bool:
-        """Waits until no recorded process is left; False if some still run."""
+        """Waits until nothing is left that was started; False if some still runs."""
         end = time.monotonic() + min(seconds, self.left)
-        while self.alive():
+        patience = _POLL_SECONDS
+        while self.alive() or any(child.poll() is None for child in self._children):
             if time.monotonic() >= end:
                 return False
-            time.sleep(_POLL_SECONDS)
+            time.sleep(patience)
+            patience = min(patience * 2, _LOOK_SECONDS)
         return True
 
     def stop(self) -> None:
-        """Ends what is still running, first politely; then waits for it."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.ExitStack() as stack:
-                running = self._running(stack).values()
-                for child in self._children:
-                    if child.poll() is None:
-                        child.send_signal(number)
-                for pidfd in running:
-                    # Gone meanwhile, or another user's and we are not root.
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        signal.pidfd_send_signal(pidfd, number)
-                _wait_for_ends(running, _STOP_SECONDS)
-            for child in self._children:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(_STOP_SECONDS)
+        """Ends what is still running, first politely; then waits for it.
+
+        A KeyboardInterrupt meanwhile is an end of the politeness.
+        """
+        with contextlib.ExitStack() as stack:
+            held = holding(stack, self._ours)
+            with contextlib.suppress(KeyboardInterrupt):
+                end_all(held.values(), signal.SIGTERM, _STOP_SECONDS)
+            held |= holding(stack, self._ours)  # what was begun meanwhile
+            end_all(held.values(), signal.SIGKILL, _STOP_SECONDS)
+        for child in self._children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_STOP_SECONDS)
 
     def recording(self, *, notes: Sequence[str] = ()) -> Recording:
         """What has been seen so far."""
         seen = read_logs(self.folder)
-        return msgspec.structs.replace(seen, notes=(*notes, *seen.notes))
+        missing = (_made_no_log(*one) for one in self._looked_at.items() if one[1])
+        return msgspec.structs.replace(seen, notes=(*notes, *missing, *seen.notes))
 
-    def _running(self, stack: contextlib.ExitStack) -> dict[int, int]:
-        """By pid, a pidfd of each live process that has our copy of the shim mapped.
+    def _look_at(self, child: subprocess.Popen[bytes]) -> None:
+        """Notes which programs are running among a command's and cannot be recorded."""
+        # The command itself, only if it was recorded and is another program by now.
+        replaced = [child.pid] if any(self.folder.glob(f"*.{child.pid}.log")) else []
+        for pid in (*replaced, *descendants([child.pid])):
+            link = Path(f"/proc/{pid}/exe")
+            with contextlib.suppress(OSError):  # gone, or another user's
+                program = str(link.readlink())
+                if program not in self._looked_at and not has_mapped(pid, self._shim):
+                    self._looked_at[program] = obstacle(str(link))
 
-        The stack closes the pidfds.
-        """
-        shim = os.fsencode(self._shim)
-        # NAME.PID.log, and a name may have dots of its own.
-        names = {log.name.split(".")[-2] for log in self.folder.glob("*.log")}
-        found: dict[int, int] = {}
-        for pid in sorted(int(name) for name in names if name.isdecimal()):
-            try:
-                pidfd = os.pidfd_open(pid)
-                stack.callback(os.close, pidfd)
-                maps = Path(f"/proc/{pid}/maps").read_bytes()
-            except OSError:
-                continue  # it is gone, or never was ours to look at
-            if shim in maps:
-                found[pid] = pidfd
-        return found
-
-
-def _wait_for_ends(pidfds: Collection[int], seconds: float) -> None:
-    """Waits until processes have ended; a pidfd is readable from then on."""
-    poller, left = select.poll(), len(pidfds)
-    for pidfd in pidfds:
-        poller.register(pidfd, select.POLLIN)
-    end = time.monotonic() + seconds
-    while left and (patience := end - time.monotonic()) > 0:
-        for pidfd, _ in poller.poll(patience * 1000):
-            poller.unregister(pidfd)
-            left -= 1
+    def _ours(self) -> list[int]:
+        started = [child.pid for child in self._children if child.poll() is None]
+        return [*self.alive(), *started, *descendants(started)]
 
 
 def record(
@@ -227,8 +204,12 @@ def record(
     stdin: Stream = subprocess.DEVNULL,
     stdout: Stream = None,
     stderr: Stream = None,
+    pass_fds: Sequence[int] = (),
 ) -> Recording:
     """Runs a command under the recorder, with its children, and returns what they did.
+
+    A KeyboardInterrupt ends the command, and what it did so far is returned: what a
+    terminal has interrupted with us gets a moment to end by itself.
 
     Args:
         command: the program and its arguments.
@@ -238,6 +219,7 @@ def record(
         stdin: nothing, by default.
         stdout: this process's, by default.
         stderr: this process's, by default.
+        pass_fds: descriptors that it inherits.
 
     Raises:
         UsageError: the command cannot be started.
@@ -246,22 +228,42 @@ def record(
     if not command:
         raise UsageError("there is no command to record")
     notes: list[str] = []
+    status: int | None = None
+    stopped: Literal["", "time", "interrupted"] = ""
+    child: subprocess.Popen[bytes] | None = None
     with Session(timeout=timeout) as session:
-        child = session.start(
-            command, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr
-        )
-        status = session.wait(child)
-        if status is None:
-            notes.append(f"{command[0]}: stopped after {timeout:g} seconds")
-        elif not session.settle(linger):
-            left = ", ".join(str(pid) for pid in session.alive())
-            notes.append(f"{command[0]}: left processes that were ended: {left}")
+        try:
+            child = session.start(
+                command,
+                cwd=cwd,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=pass_fds,
+            )
+            status = session.wait(child)
+            if status is None:
+                stopped = "time"
+                notes.append(f"{command[0]}: stopped after {timeout:g} seconds")
+            elif not session.settle(linger):
+                left = ", ".join(str(pid) for pid in session.alive())
+                notes.append(f"{command[0]}: left processes that were ended: {left}")
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+            notes.append(f"{command[0]}: interrupted")
+            with contextlib.suppress(KeyboardInterrupt):  # who insists is not let wait
+                session.settle(_GRACE_SECONDS)
+            status = child.poll() if child is not None else None
         session.stop()
         recording = session.recording(notes=notes)
-    if all(process.pid != child.pid for process in recording.processes):
+    logged = {process.pid for process in recording.processes}
+    if child is not None and child.pid not in logged:
         why = obstacle(command[0]) or "the recorder was not loaded into it"
-        notes.append(f"{command[0]}: made no log: {why}")
         recording = msgspec.structs.replace(
-            recording, notes=(notes[-1], *recording.notes)
+            recording, notes=(_made_no_log(command[0], why), *recording.notes)
         )
-    return msgspec.structs.replace(recording, status=status)
+    return msgspec.structs.replace(recording, status=status, stopped=stopped)
+
+
+def _made_no_log(program: str, why: str | None) -> str:
+    return f"{program}: made no log: {why}"

@@ -11,7 +11,11 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-enum { MAX_START = 512, HIGH = 1000 /* the log's number, out of the program's way */ };
+enum {
+    MAX_START = 512,
+    HIGH = 1000,    /* the log's number, out of the program's way */
+    LOST = 0700,    /* the mode of a log that lacks a line; otherwise 0600 */
+};
 
 static char directory[PATH_MAX];    /* of the logs; empty: nothing is recorded */
 static char program[64];            /* as it was called; later titles (sshd: user) may */
@@ -37,8 +41,11 @@ static void open_log(void) {
 
 static void write_out(struct line *line) {
     put(line, "}\n");
-    /* A full disk is the recorder's trouble, not the program's. */
-    (void)!write(log_fd, line->start, line->at - line->start);
+    size_t size = line->at - line->start;
+    /* A full disk is the recorder's trouble, not the program's. There is no room to say
+     * so in the log, but in its mode there is: log.py reads it. */
+    if (write(log_fd, line->start, size) != (ssize_t)size)
+        fchmod(log_fd, LOST);
 }
 
 static void introduce(void) {

@@ -20,7 +20,9 @@
  * that kills at process_vm_readv or openat kills here too.
  */
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
+#ifndef __LP64__
+#define _FILE_OFFSET_BITS 64    /* elsewhere it renames fcntl, to what musl lacks */
+#endif
 #include "describe.h"
 #include "log.h"
 #include <dlfcn.h>
