@@ -1,6 +1,7 @@
-"""Cases in files: found, read, checked, written.
+"""Cases and transcripts in files: found, read, checked, written.
 
-A case file is called ``NAME.anc.json`` and holds one case as JSON.  Whatever else a
+A case file is called ``NAME.anc.json`` and holds one case as JSON; what was answered to
+it may lie beside it, as ``NAME.transcript.json``.  Whatever else a
 path turns out to be - not JSON, another schema, a gigabyte, a FIFO, a directory,
 unreadable - ends in one :class:`UsageError` that names the file and the place in it;
 reading one bad file never keeps the others from being read.
@@ -14,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,26 +25,33 @@ import msgspec
 from ancfuzz import case as case_module
 from ancfuzz.case import Case
 from ancfuzz.errors import UsageError
+from ancfuzz.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "SUFFIX",
+    "add",
     "case_files",
     "case_id",
     "dumps",
     "loads",
+    "loads_transcript",
     "read",
+    "read_transcript",
     "schema",
     "write",
+    "write_transcript",
 ]
 
 SUFFIX = ".anc.json"
+TRANSCRIPT_SUFFIX = ".transcript.json"
 _MOST_BYTES = 4 << 20
 _NOT_IN_A_NAME = str.maketrans({"/": "-", "\0": "-"})
 
 _decoder = msgspec.json.Decoder(Case)
+_transcript_decoder = msgspec.json.Decoder(Transcript)
 _encoder = msgspec.json.Encoder()
 
 
@@ -92,12 +102,50 @@ def case_id(case: Case) -> str:
     return hashlib.sha256(steps).hexdigest()[:12]
 
 
+def loads_transcript(text: bytes | str, *, where: str = "transcript") -> Transcript:
+    """Read a transcript from JSON text.
+
+    Args:
+        text: the JSON.
+        where: what an error calls the text: a file name.
+
+    Raises:
+        UsageError: not JSON, or not a transcript; with the place.
+    """
+    try:
+        return _transcript_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise UsageError(f"{where}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply to be a transcript") from None
+
+
 def read(path: str | os.PathLike[str]) -> Case:
     """Read a case from a file; its name is that of the file if it has none.
 
     Raises:
         UsageError: in one line: the file, the place in it, what was expected.
     """
+    told, content = _content(path, "case")
+    case = loads(content, where=told)
+    if case.name:
+        return case
+    name = Path(path).name.removesuffix(SUFFIX)
+    return msgspec.structs.replace(case, name=name)
+
+
+def read_transcript(path: str | os.PathLike[str]) -> Transcript:
+    """Read a transcript from a file.
+
+    Raises:
+        UsageError: in one line: the file, the place in it, what was expected.
+    """
+    told, content = _content(path, "transcript")
+    return loads_transcript(content, where=told)
+
+
+def _content(path: str | os.PathLike[str], expected: str) -> tuple[str, bytes]:
+    """What an error may call a file, and all that is in it, within bounds."""
     name = os.fspath(path)
     told = name if name.isprintable() else repr(name)  # one line, whatever it is called
     try:
@@ -108,7 +156,9 @@ def read(path: str | os.PathLike[str]) -> Case:
         raise UsageError(f"{told}: cannot be read: {reason}") from None
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise UsageError(f"{told}: not a regular file: expected a case as JSON")
+            raise UsageError(
+                f"{told}: not a regular file: expected a {expected} as JSON"
+            )
         with open(number, "rb", closefd=False) as file:
             # Bounded, and not by st_size: /proc files say 0, and a file can grow.
             content = file.read(_MOST_BYTES + 1)
@@ -117,11 +167,8 @@ def read(path: str | os.PathLike[str]) -> Case:
     finally:
         os.close(number)
     if len(content) > _MOST_BYTES:
-        raise UsageError(f"{told}: longer than {_MOST_BYTES} bytes: no case is")
-    case = loads(content, where=told)
-    if case.name:
-        return case
-    return msgspec.structs.replace(case, name=Path(name).name.removesuffix(SUFFIX))
+        raise UsageError(f"{told}: longer than {_MOST_BYTES} bytes: no {expected} is")
+    return told, content
 
 
 def write(case: Case, folder: str | os.PathLike[str], name: str = "") -> Path:
@@ -135,17 +182,79 @@ def write(case: Case, folder: str | os.PathLike[str], name: str = "") -> Path:
     Raises:
         OSError: the folder or the file cannot be written.
     """
+    target = Path(folder) / f"{_plain(name or case.name) or case_id(case)}{SUFFIX}"
+    _place(target, pretty(case))
+    return target
+
+
+def add(case: Case, folder: str | os.PathLike[str]) -> Path:
+    """Write a case under a name that no file has, whole or not at all.
+
+    Args:
+        case: what to write; where its name is taken, a number is put behind it.
+        folder: made if it is not there.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    plain = _plain(case.name) or case_id(case)
+    for number in count(1):
+        name = plain if number == 1 else f"{plain}-{number}"
+        target = Path(folder) / f"{name}{SUFFIX}"
+        named = msgspec.structs.replace(case, name=name)
+        with suppress(FileExistsError):
+            _place(target, pretty(named), replacing=False)
+            return target
+    raise AssertionError("numbers do not end")
+
+
+def write_transcript(
+    transcript: Transcript, folder: str | os.PathLike[str], name: str
+) -> Path:
+    """Write a transcript to ``folder/NAME.transcript.json``, whole or not at all.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    target = Path(folder) / f"{_plain(name)}{TRANSCRIPT_SUFFIX}"
+    text = msgspec.json.format(msgspec.json.encode(transcript), indent=2).decode()
+    _place(target, f"{text}\n")
+    return target
+
+
+def _plain(name: str) -> str:
     # A name may be anybody's words, and must not lead out of the folder.
-    plain = (name or case.name).translate(_NOT_IN_A_NAME).lstrip(".")
-    target = Path(folder) / f"{plain or case_id(case)}{SUFFIX}"
+    return name.translate(_NOT_IN_A_NAME).lstrip(".")
+
+
+def _place(target: Path, text: str, *, replacing: bool = True) -> None:
+    """Let a file appear, whole.
+
+    Raises:
+        FileExistsError: there is one, and it is not to be replaced.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_text(pretty(case), encoding="utf-8")
-        temporary.replace(target)
+        temporary.write_text(text, encoding="utf-8")
+        if replacing:
+            temporary.replace(target)
+        else:
+            _link(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-    return target
+
+
+def _link(temporary: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without links; then only the moment between is not covered.
+        if target.exists() or target.is_symlink():
+            raise FileExistsError(str(target)) from None
+        temporary.replace(target)
 
 
 def case_files(

@@ -1,12 +1,15 @@
 """The command line: what people and CI see of ancfuzz.
 
 Commands are declared in modules that import click and nothing heavy (``judging``,
-``showing``, ``listing``), so that ``--help`` answers at once; what a command needs
-is imported when it runs.
+``recording``, ``showing``, ``listing``), so that ``--help`` answers at once; what a
+command needs is imported when it runs.
 
     judging       check, replay, run: options and nothing else
     session       check and replay: from names to reports, files, a verdict
     single        run: one case
+    recording     record: its options
+    capture       record: from a command to cases, a verdict on what it did
+    shelf         the folder that recorded cases go to
     showing       show
     listing       abi, invariants, implementations
     inputs        cases and bytes, from arguments, files and standard input
@@ -34,7 +37,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ancfuzz
-from ancfuzz.cli import judging, listing, showing
+from ancfuzz.cli import judging, listing, recording, showing
 from ancfuzz.cli.status import Status, Verdict, complain
 from ancfuzz.cli.streams import guarded
 from ancfuzz.errors import EnvironmentUnsupported, UsageError
@@ -74,6 +77,7 @@ for _command in (
     judging.check,
     judging.replay,
     judging.run,
+    recording.record,
     showing.show,
     listing.abi,
     listing.invariants,

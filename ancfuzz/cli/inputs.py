@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ancfuzz.case import Case
+    from ancfuzz.transcript import Transcript
 
-__all__ = ["case_or_bytes", "labelled_cases", "read_case"]
+__all__ = ["case_or_bytes", "labelled_cases", "read_case", "read_transcript"]
 
 STANDARD_INPUT: Final = "-"
 _MOST_BYTES: Final = 1 << 20  # the bound of a payload or buffer in a case
@@ -42,6 +43,20 @@ def read_case(argument: str) -> Case:
     if _looks_like_json(argument.encode("utf-8", "surrogateescape")):
         return corpus.loads(argument, where="CASE")
     return corpus.read(argument)
+
+
+def read_transcript(argument: str) -> Transcript:
+    """The transcript that an argument stands for.
+
+    Args:
+        argument: a file's name, or JSON.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if _looks_like_json(argument.encode("utf-8", "surrogateescape")):
+        return corpus.loads_transcript(argument, where="TRANSCRIPT")
+    return corpus.read_transcript(argument)
 
 
 def case_or_bytes(argument: str) -> Case | bytes:

@@ -10,13 +10,14 @@ import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ancfuzz.cli.status import Verdict
 
-__all__ = ["check", "replay", "run"]
+__all__ = ["DEFAULT_FINDINGS", "check", "replay", "run", "seconds_above_zero"]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -24,7 +25,7 @@ DEFAULT_IMPLEMENTATIONS = ("reference", "cpython")
 DEFAULT_FINDINGS = ".ancfuzz/findings"
 
 
-def _seconds(text: str) -> float:
+def seconds_above_zero(text: str) -> float:
     """A finite number of seconds above zero, as click converts an option."""
     try:
         seconds = float(text)
@@ -97,7 +98,7 @@ def _judging_options(command: _Command) -> _Command:
     "--time",
     "seconds",
     metavar="SECONDS",
-    type=_seconds,
+    type=seconds_above_zero,
     help="Wall time for each implementation; shrinking included.  [default: 20, or "
     "without bound if --cases is given]",
 )
@@ -160,10 +161,21 @@ def replay(
 @click.command()
 @click.argument("case", metavar="CASE")
 @_implementations
+@click.option(
+    "--transcript",
+    metavar="FILE",
+    help="Judge what was answered elsewhere, as `record` saves it; perform nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-@click.pass_obj
+@click.pass_context
 def run(
-    verdict: Verdict, /, case: str, names: tuple[str, ...], *, as_json: bool
+    context: click.Context,
+    /,
+    case: str,
+    names: tuple[str, ...],
+    transcript: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Perform one case: accepted and observed, step by step.
 
@@ -172,4 +184,11 @@ def run(
     """
     from ancfuzz.cli import single
 
-    single.run(verdict, case, names, as_json=as_json)
+    if transcript is not None:
+        if context.get_parameter_source("names") is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                "--transcript performs nothing: no --implementation."
+            )
+        single.judge(context.obj, case, transcript, as_json=as_json)
+        return
+    single.run(context.obj, case, names, as_json=as_json)

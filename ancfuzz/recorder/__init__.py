@@ -24,7 +24,8 @@ cases are performed again.
 from __future__ import annotations
 
 from ancfuzz.recorder.build import build
-from ancfuzz.recorder.cases import Recorded, cases, recorded
+from ancfuzz.recorder.cases import Recorded, cases, distinct, recorded, shape
+from ancfuzz.recorder.exchanges import Exchange, Matching, match
 from ancfuzz.recorder.log import (
     Call,
     Descriptor,
@@ -36,10 +37,13 @@ from ancfuzz.recorder.log import (
 )
 from ancfuzz.recorder.obstacles import obstacle
 from ancfuzz.recorder.run import Session, record
+from ancfuzz.recorder.steps import concerns_control
 
 __all__ = [
     "Call",
     "Descriptor",
+    "Exchange",
+    "Matching",
     "Process",
     "ReceiveCall",
     "Recorded",
@@ -48,8 +52,12 @@ __all__ = [
     "Session",
     "build",
     "cases",
+    "concerns_control",
+    "distinct",
+    "match",
     "obstacle",
     "read_logs",
     "record",
     "recorded",
+    "shape",
 ]

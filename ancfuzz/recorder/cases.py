@@ -37,11 +37,12 @@ from ancfuzz.transcript import Environment, Transcript
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ancfuzz.recorder.exchanges import Exchange
+    from ancfuzz.recorder.exchanges import Exchange, Matching
     from ancfuzz.recorder.log import Call, Recording
 
-__all__ = ["Recorded", "cases", "recorded"]
+__all__ = ["Recorded", "cases", "distinct", "recorded", "shape"]
 
+_MOST_WORDS = 4  # for control messages in a name, which has to be that of a file
 _OF_ROOT = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN")
 
 
@@ -57,17 +58,23 @@ class Recorded(msgspec.Struct, frozen=True):
     transcript: Transcript
 
 
-def recorded(recording: Recording, *, payloads: bool = False) -> tuple[Recorded, ...]:
+def recorded(
+    recording: Recording,
+    *,
+    payloads: bool = False,
+    matching: Matching | None = None,
+) -> tuple[Recorded, ...]:
     """Everything that a recording holds and a case can say, in the order of time.
 
     Args:
         recording: what was seen.
+        matching: of its calls, if it is there already.
         payloads: keep the data bytes; otherwise as many zero bytes stand for them.
             Of data that is longer than the log keeps, the rest is zero in any case.
     """
     programs = {process.pid: process.name for process in recording.processes}
     found: list[Recorded] = []
-    for exchange in match(recording.calls).exchanges:
+    for exchange in (matching or match(recording.calls)).exchanges:
         answered = steps(exchange, payloads=payloads)
         if not answered:
             continue
@@ -90,15 +97,25 @@ def cases(recording: Recording, *, payloads: bool = False) -> tuple[Case, ...]:
 
     The arguments are those of :func:`recorded`.
     """
+    return distinct(recorded(recording, payloads=payloads))
+
+
+def distinct(found: Iterable[Recorded]) -> tuple[Case, ...]:
+    """The cases of what was recorded, each :func:`shape` once, with different names."""
     different: dict[tuple[Step, ...], Case] = {}
-    for one in recorded(recording, payloads=payloads):
-        key = tuple(_without_sizes(step) for step in one.case.steps)
+    for one in found:
+        key = shape(one.case)
         # Of equals the name that sorts first: which process came first is chance, and
         # two recordings ought to agree.
         kept = different.get(key)
         if kept is None or one.case.name < kept.name:
             different[key] = one.case
     return _with_different_names(different.values())
+
+
+def shape(case: Case) -> tuple[Step, ...]:
+    """What tells one recorded case from another: its steps without their bytes."""
+    return tuple(_without_sizes(step) for step in case.steps)
 
 
 def _environment(call: Call) -> Environment:
@@ -130,7 +147,8 @@ def _what(exchange: Exchange) -> str:
     if first.type != socket.SOCK_STREAM:
         words.append(KINDS[first.type])
     if sent is not None:
-        words += [_word(one) for one in sent_messages(sent, {})] or ["plain"]
+        said = [_word(one) for one in sent_messages(sent, {})] or ["plain"]
+        words += said[:_MOST_WORDS] + ["more"] * (len(said) > _MOST_WORDS)
         if sent.result < 0:
             words.append(errno.errorcode.get(sent.errno, str(sent.errno)).lower())
     elif received[0].result < 0:
@@ -168,8 +186,9 @@ def _note(exchange: Exchange) -> str:
 
 
 def _slug(name: str) -> str:
-    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    return "-".join(words)
+    # ASCII: it becomes a file's name, in whatever locale.
+    plain = (c if c.isascii() and c.isalnum() else " " for c in name.lower())
+    return "-".join("".join(plain).split()) or "unknown"
 
 
 def _with_different_names(found: Iterable[Case]) -> tuple[Case, ...]:

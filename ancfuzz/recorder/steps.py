@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ancfuzz.recorder.exchanges import Exchange
     from ancfuzz.recorder.log import Call, SendCall
 
-__all__ = ["KINDS", "OPTIONS", "Answered", "steps"]
+__all__ = ["KINDS", "OPTIONS", "Answered", "concerns_control", "steps"]
 
 Answered: TypeAlias = tuple[Step, Answer]
 
@@ -90,17 +90,24 @@ def steps(exchange: Exchange, *, payloads: bool = False) -> tuple[Answered, ...]
         exchange: what was recorded.
         payloads: keep the data bytes that were logged; otherwise all are zero.
     """
-    calls: tuple[Call, ...] = (
-        *((exchange.sent,) if exchange.sent else ()),
-        *exchange.received,
-    )
+    calls = _calls(exchange)
     if (
         calls[0].type not in KINDS
-        or not any(call.capacity for call in calls)
+        or not concerns_control(exchange)
         or not all(map(_can_be_said, calls))
     ):
         return ()
     return tuple(_Script(exchange, payloads=payloads).all())
+
+
+def concerns_control(exchange: Exchange) -> bool:
+    """Whether there are control messages in it, or room for any."""
+    return any(call.capacity for call in _calls(exchange))
+
+
+def _calls(exchange: Exchange) -> tuple[Call, ...]:
+    sent = (exchange.sent,) if exchange.sent else ()
+    return (*sent, *exchange.received)
 
 
 def _can_be_said(call: Call) -> bool:
