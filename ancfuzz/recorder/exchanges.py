@@ -108,10 +108,11 @@ class _Matcher:
             if call.errno in _NOTHING_THERE:
                 self._exchanges.append(Exchange(None, (call,)))
             return
-        for flight in self._candidates(call):
-            if self._fits(flight, call):
-                self._take(flight, call)
-                return
+        for fits in (self._fits, self._fits_in_part):
+            for flight in self._candidates(call):
+                if fits(flight, call):
+                    self._take(flight, call)
+                    return
         if call.result == 0 and call.type == socket.SOCK_STREAM and call.size:
             self._exchanges.append(Exchange(None, (call,)))  # the end of the stream
         elif call.control:
@@ -131,6 +132,20 @@ class _Matcher:
         if flight.arrived is not None:
             return _continues(flight, call)
         return _same_descriptors(flight.sent, call) and self._places(flight, call)
+
+    def _fits_in_part(self, flight: _Flight, call: ReceiveCall) -> bool:
+        """As the other, where descriptors are missing and nobody says so.
+
+        That some arrived, and their bytes, tells which send it was; that the others did
+        not is for the judges.
+        """
+        wanted, got = _identities(flight.sent), _identities(call)
+        return (
+            flight.arrived is None
+            and bool(got)
+            and wanted[: len(got)] == got
+            and self._places(flight, call)
+        )
 
     def _places(self, flight: _Flight, call: ReceiveCall) -> bool:
         """Whether the bytes agree; and if so, how the send lies in what was got."""
@@ -206,11 +221,14 @@ def _agree(sent: bytes, got: bytes) -> bool:
 
 
 def _same_descriptors(sent: SendCall, call: ReceiveCall) -> bool:
-    wanted = [descriptor.identity for descriptor in sent.fds]
-    got = [descriptor.identity for descriptor in call.fds]
+    wanted, got = _identities(sent), _identities(call)
     if call.msg_flags & socket.MSG_CTRUNC:
         return wanted[: len(got)] == got
     return wanted == got
+
+
+def _identities(call: Call) -> list[tuple[int, int, int]]:
+    return [descriptor.identity for descriptor in call.fds]
 
 
 def _continues(flight: _Flight, call: ReceiveCall) -> bool:

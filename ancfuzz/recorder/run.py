@@ -68,7 +68,8 @@ class Session:
         self.folder = self._folder.path
         self._shim = self._folder.shim
         self._children: list[subprocess.Popen[bytes]] = []
-        self._looked_at: dict[str, str | None] = {}
+        self._not_recorded: dict[str, str] = {}  # a program, and why
+        self._bare: set[tuple[int, str]] = set()  # seen without the shim, once
         self.environment = dict(os.environ if env is None else env)
         before = self.environment.get("LD_PRELOAD", "")
         self.environment["LD_PRELOAD"] = f"{self._shim}:{before}".rstrip(":")
@@ -164,11 +165,12 @@ class Session:
         A KeyboardInterrupt meanwhile is an end of the politeness.
         """
         with contextlib.ExitStack() as stack:
-            held = holding(stack, self._ours)
-            with contextlib.suppress(KeyboardInterrupt):
-                end_all(held.values(), signal.SIGTERM, _STOP_SECONDS)
-            held |= holding(stack, self._ours)  # what was begun meanwhile
-            end_all(held.values(), signal.SIGKILL, _STOP_SECONDS)
+            held: dict[int, int] = {}
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(KeyboardInterrupt):
+                    # What is held stays held: its parents may be gone by now.
+                    held |= holding(stack, self._ours)
+                    end_all(held.values(), number, _STOP_SECONDS)
         for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_STOP_SECONDS)
@@ -176,19 +178,28 @@ class Session:
     def recording(self, *, notes: Sequence[str] = ()) -> Recording:
         """What has been seen so far."""
         seen = read_logs(self.folder)
-        missing = (_made_no_log(*one) for one in self._looked_at.items() if one[1])
+        missing = (_made_no_log(*one) for one in self._not_recorded.items())
         return msgspec.structs.replace(seen, notes=(*notes, *missing, *seen.notes))
 
     def _look_at(self, child: subprocess.Popen[bytes]) -> None:
-        """Notes which programs are running among a command's and cannot be recorded."""
+        """Notes which programs are running among a command's and are not recorded."""
         # The command itself, only if it was recorded and is another program by now.
         replaced = [child.pid] if any(self.folder.glob(f"*.{child.pid}.log")) else []
+        bare: set[tuple[int, str]] = set()
         for pid in (*replaced, *descendants([child.pid])):
             link = Path(f"/proc/{pid}/exe")
             with contextlib.suppress(OSError):  # gone, or another user's
                 program = str(link.readlink())
-                if program not in self._looked_at and not has_mapped(pid, self._shim):
-                    self._looked_at[program] = obstacle(str(link))
+                if program in self._not_recorded or has_mapped(pid, self._shim):
+                    continue
+                why = obstacle(str(link))
+                if why is None and (pid, program) in self._bare:
+                    # Seen twice, so it is not about to be loaded.
+                    why = "somebody took LD_PRELOAD out of its environment"
+                if why is not None:
+                    self._not_recorded[program] = why
+                bare.add((pid, program))
+        self._bare = bare
 
     def _ours(self) -> list[int]:
         started = [child.pid for child in self._children if child.poll() is None]
@@ -265,5 +276,5 @@ def record(
     return msgspec.structs.replace(recording, status=status, stopped=stopped)
 
 
-def _made_no_log(program: str, why: str | None) -> str:
+def _made_no_log(program: str, why: str) -> str:
     return f"{program}: made no log: {why}"

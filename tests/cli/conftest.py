@@ -12,9 +12,10 @@ import pytest
 from ancfuzz import corpus
 from ancfuzz.case import Case, Decode, NamedRights, Open, Receive, Send
 from ancfuzz.cli import main
+from ancfuzz.recorder import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DEADLINE = 60.0
@@ -144,3 +145,29 @@ def run(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of our own with the recorder in it: nothing is written to a home."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.delenv("CC", raising=False)
+        build()
+        yield folder
+
+
+@pytest.fixture
+def logs(
+    cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
+    """The folder for the recorder's logs, of which none may be left."""
+    folder = tmp_path_factory.mktemp("logs")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.delenv("CC", raising=False)
+    yield folder
+    assert not list(folder.iterdir())
