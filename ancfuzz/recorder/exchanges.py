@@ -17,6 +17,7 @@ This room knows calls. It must not know what a case is.
 from __future__ import annotations
 
 import errno
+import itertools
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -86,7 +87,9 @@ class _Matcher:
     """The state of one pass over the calls."""
 
     def __init__(self) -> None:
-        self._flights: list[_Flight] = []
+        # By the socket that sent, for most calls know it: a program may send thousands
+        # of messages that nobody is seen to receive.
+        self._flights: dict[int, list[_Flight]] = {}
         self._exchanges: list[Exchange] = []
         self._unmatched: list[Call] = []
 
@@ -95,11 +98,13 @@ class _Matcher:
             if isinstance(call, ReceiveCall):
                 self._receive(call)
             elif call.result >= 0:
-                self._flights.append(_Flight(call))
+                self._flights.setdefault(call.inode, []).append(_Flight(call))
             elif call.errno in _REFUSED and call.capacity:
                 self._exchanges.append(Exchange(call, ()))
-        for flight in self._flights:
-            self._land(flight)
+        for flights in self._flights.values():
+            for flight in flights:
+                self._land(flight)
+        self._unmatched.sort(key=lambda unmatched: unmatched.at)
         self._exchanges.sort(key=lambda e: (e.sent or e.received[0]).at)
         return Matching(tuple(self._exchanges), tuple(self._unmatched))
 
@@ -119,13 +124,14 @@ class _Matcher:
             self._unmatched.append(call)
 
     def _candidates(self, call: ReceiveCall) -> Iterator[_Flight]:
-        for flight in self._flights:
+        if call.peer:
+            of_peer = self._flights.get(call.peer, [])
+        else:
+            anybody = itertools.chain.from_iterable(self._flights.values())
+            of_peer = sorted(anybody, key=lambda flight: flight.sent.at)
+        for flight in of_peer:
             sent = flight.sent
-            if (
-                sent.type == call.type
-                and sent.peer in {0, call.inode}
-                and call.peer in {0, sent.inode}
-            ):
+            if sent.type == call.type and sent.peer in {0, call.inode}:
                 yield flight
 
     def _fits(self, flight: _Flight, call: ReceiveCall) -> bool:
@@ -174,11 +180,12 @@ class _Matcher:
         if call.flags & socket.MSG_PEEK:
             return
         # What this socket sent before has been received, by calls that are not seen.
-        at = self._flights.index(flight)
-        earlier = [f for f in self._flights[:at] if f.sent.inode == sent.inode]
-        for passed in earlier if sent.type == socket.SOCK_STREAM else ():
-            self._land(passed)
-            self._flights.remove(passed)
+        flights = self._flights[sent.inode]
+        if sent.type == socket.SOCK_STREAM:
+            at = flights.index(flight)
+            for passed in flights[:at]:
+                self._land(passed)
+            del flights[:at]
         if flight.arrived is None:
             flight.arrived = min(call.result - flight.before, sent.result)
         else:
@@ -186,7 +193,7 @@ class _Matcher:
         whole = flight.arrived >= sent.result or sent.type != socket.SOCK_STREAM
         if whole or len(flight.received) >= _MOST_RECEIVES:
             self._land(flight)
-            self._flights.remove(flight)
+            flights.remove(flight)
 
     def _land(self, flight: _Flight) -> None:
         if flight.received:
