@@ -12,7 +12,7 @@ import pytest
 from ancfuzz import corpus
 from ancfuzz.case import Case, Decode, NamedRights, Open, Receive, Send
 from ancfuzz.cli import main
-from ancfuzz.recorder import build
+from tests.recordings import cached_recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,12 +149,8 @@ def run(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of our own with the recorder in it: nothing is written to a home."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        patch.delenv("CC", raising=False)
-        build()
+    """See :func:`cached_recorder`."""
+    with cached_recorder(tmp_path_factory.mktemp("cache")) as folder:
         yield folder
 
 

@@ -1,4 +1,4 @@
-"""The recorder writes down exactly what a program did, and the program does not notice.
+"""The shim writes down exactly what a program did, and the program does not notice.
 
 Each test runs a small program whose every call is known beforehand, and compares the
 log with it.  A program that sees a wrong result of one of its own calls under the
@@ -8,82 +8,17 @@ recorder fails by itself, and so does the test.
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import socket
 import struct
-import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pytest
+from ancfuzz.recorder import ReceiveCall, Recording, SendCall, record
+from tests.recordings import DEADLINE, NEEDS, compiled, recording_of
 
-from ancfuzz.errors import EnvironmentUnsupported, UsageError
-from ancfuzz.recorder import (
-    ReceiveCall,
-    Recording,
-    SendCall,
-    Session,
-    build,
-    obstacle,
-    read_logs,
-    record,
-)
+pytestmark = list(NEEDS)
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-CC = shutil.which("cc")
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="the recorder is for Linux"),
-    pytest.mark.skipif(CC is None, reason="the recorder needs a C compiler"),
-]
-
-SECONDS = 30.0
 H = socket.CMSG_LEN(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of our own, so that nothing is written to a home."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        patch.delenv("CC", raising=False)
-        yield folder / "ancfuzz"
-
-
-def run_python(source: str, *, seconds: float = SECONDS) -> Recording:
-    """Records a Python program that has to end well."""
-    program = textwrap.dedent(PRELUDE) + textwrap.dedent(source)
-    # -I -S: no site, no environment: nothing but the program makes calls.
-    recording = record([sys.executable, "-ISc", program], timeout=seconds)
-    assert recording.status == 0
-    assert recording.notes == ()
-    return recording
-
-
-PRELUDE = """
-import array, os, socket, struct, sys, threading
-def rights(*fds): return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds)
-def pair(kind=socket.SOCK_STREAM): return socket.socketpair(socket.AF_UNIX, kind)
-"""
-
-
-def compile_c(source: str, folder: Path, *flags: str) -> Path:
-    """Compiles a C program; None of the tests expects that to fail."""
-    assert CC is not None
-    program = folder / "program"
-    subprocess.run(
-        [CC, "-xc", "-", "-O1", "-pthread", *flags, "-o", str(program)],
-        input=source.encode(),
-        check=True,
-        timeout=SECONDS,
-    )
-    return program
 
 
 def header(length: int, kind: int = socket.SCM_RIGHTS) -> bytes:
@@ -99,7 +34,7 @@ def receives(recording: Recording) -> list[ReceiveCall]:
 
 
 def test_both_sides_of_an_exchange_are_seen_as_they_were() -> None:
-    recording = run_python("""
+    recording = recording_of("""
         a, b = pair()
         b.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         r, w = os.pipe()
@@ -144,7 +79,7 @@ def test_both_sides_of_an_exchange_are_seen_as_they_were() -> None:
 
 
 def test_every_kind_of_descriptor_is_named() -> None:
-    recording = run_python("""
+    recording = recording_of("""
         import select
         a, b = pair()
         epoll = select.epoll()
@@ -169,7 +104,7 @@ def test_every_kind_of_descriptor_is_named() -> None:
 
 
 def test_what_the_kernel_cut_is_seen_as_it_was_cut() -> None:
-    recording = run_python("""
+    recording = recording_of("""
         a, b = pair(socket.SOCK_DGRAM)
         fds = os.pipe()
         for capacity in (0, 19, 20, 24):
@@ -199,7 +134,7 @@ def test_what_the_kernel_cut_is_seen_as_it_was_cut() -> None:
 
 
 def test_a_failed_call_keeps_its_error_and_nothing_else() -> None:
-    recording = run_python("""
+    recording = recording_of("""
         import errno
         def fails(number, call, *arguments):
             try:
@@ -232,7 +167,7 @@ def test_a_failed_call_keeps_its_error_and_nothing_else() -> None:
 
 
 def test_long_things_are_bounded_and_counted() -> None:
-    recording = run_python("""
+    recording = recording_of("""
         a, b = pair()
         data = bytes(range(256)) * 40
         a.sendmsg([data[i:i + 10] for i in range(0, len(data), 10)],
@@ -250,7 +185,7 @@ def test_long_things_are_bounded_and_counted() -> None:
 
 
 def test_sockets_of_other_families_are_left_alone() -> None:
-    recording = run_python("""
+    recording = recording_of("""
         a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         a.bind(("127.0.0.1", 0))
         a.sendmsg([b"x"], [], 0, a.getsockname())
@@ -262,7 +197,7 @@ def test_sockets_of_other_families_are_left_alone() -> None:
 
 def test_threads_and_forks_write_whole_lines_of_their_own() -> None:
     threads, messages = 4, 60
-    recording = run_python(f"""
+    recording = recording_of(f"""
         def work():
             a, b = pair()
             for i in range({messages}):
@@ -292,7 +227,7 @@ def test_threads_and_forks_write_whole_lines_of_their_own() -> None:
 
 
 def test_a_program_may_close_everything_and_forget_its_environment() -> None:
-    recording = run_python(
+    recording = recording_of(
         """
         os.environ.clear()
         import ctypes
@@ -369,7 +304,7 @@ int main(void) {
 
 
 def test_vectors_of_messages_and_bad_pointers(tmp_path: Path) -> None:
-    recording = record([str(compile_c(VECTORS, tmp_path))], timeout=SECONDS)
+    recording = record([str(compiled(VECTORS, tmp_path))], timeout=DEADLINE)
     assert (recording.status, recording.notes) == (0, ())
     assert [
         (call.name, call.index, call.data, call.result, call.errno, call.capacity)
@@ -391,183 +326,3 @@ def test_vectors_of_messages_and_bad_pointers(tmp_path: Path) -> None:
         ("sendmsg", 22, b"c"),
     ]
     assert recording.calls[-1].fds == ()
-
-
-DAEMON = """
-import os, socket, time
-a, b = socket.socketpair()
-ready, done = os.pipe()
-if os.fork() == 0:
-    os.setsid()
-    a.sendmsg([b"from the daemon"])
-    os.write(1, b"%d" % os.getpid())
-    os.write(done, b"x")
-    time.sleep(600)
-os.read(ready, 1)
-"""
-
-
-def test_what_is_left_running_is_ended_and_said() -> None:
-    read, write = os.pipe()
-    with os.fdopen(read) as said:
-        recording = record(
-            [sys.executable, "-ISc", DAEMON], timeout=SECONDS, linger=0.1, stdout=write
-        )
-        os.close(write)
-        daemon = int(said.read())
-    assert recording.status == 0
-    (note,) = recording.notes
-    assert note.endswith(f"left processes that were ended: {daemon}")
-    assert [call.data for call in recording.calls] == [b"from the daemon"]
-    assert not runs(daemon)
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there and not a zombie that nobody has waited for."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in {"Z", "X"}
-
-
-@pytest.mark.parametrize("ignored", [(), (signal.SIGTERM,)])
-def test_the_deadline_holds(ignored: tuple[signal.Signals, ...]) -> None:
-    program = "import signal, time\n"
-    program += "".join(f"signal.signal({int(n)}, signal.SIG_IGN)\n" for n in ignored)
-    began = time.monotonic()
-    recording = record(
-        [sys.executable, "-ISc", program + "time.sleep(600)"], timeout=1.0
-    )
-    assert time.monotonic() - began < SECONDS
-    assert recording.status is None
-    (note,) = recording.notes
-    assert note.endswith("stopped after 1 seconds")
-    assert not runs(recording.processes[0].pid)
-
-
-def test_a_session_records_programs_that_talk_to_each_other(tmp_path: Path) -> None:
-    path = str(tmp_path / "s")
-    server = f"""
-        s = socket.socket(socket.AF_UNIX)
-        s.bind({path!r} + "~")
-        s.listen()
-        os.rename({path!r} + "~", {path!r})
-        print(s.accept()[0].recvmsg(10, 20))
-    """
-    client = f"""
-        c = socket.socket(socket.AF_UNIX)
-        c.connect({path!r})
-        c.sendmsg([b"x"], [rights(0)])
-    """
-    with Session(timeout=SECONDS) as session:
-        commands = [
-            [sys.executable, "-ISc", PRELUDE + textwrap.dedent(source)]
-            for source in (server, client)
-        ]
-        serving = session.start(commands[0], stdout=subprocess.DEVNULL)
-        while not Path(path).exists():
-            assert session.left > 0
-            time.sleep(0.01)
-        assert session.wait(session.start(commands[1])) == 0
-        assert session.wait(serving) == 0
-        recording = session.recording()
-    assert not session.folder.exists()
-    assert [process.pid for process in recording.processes][:1] == [serving.pid]
-    sent, got = recording.calls
-    assert isinstance(sent, SendCall)
-    assert isinstance(got, ReceiveCall)
-    assert sent.fds[0].identity == got.fds[0].identity
-
-
-def test_a_static_program_is_said_to_make_no_log(tmp_path: Path) -> None:
-    program = compile_c("int main(void) { return 3; }", tmp_path, "-static")
-    recording = record([str(program)], timeout=SECONDS)
-    assert recording.status == 3
-    assert recording.notes == (f"{program}: made no log: it is linked statically",)
-
-
-def test_why_a_program_cannot_be_recorded(tmp_path: Path) -> None:
-    def program(name: str, content: bytes) -> str:
-        path = tmp_path / name
-        path.write_bytes(content)
-        path.chmod(0o755)
-        return str(path)
-
-    ours = Path(sys.executable).resolve().read_bytes()
-    other = ours[:18] + bytes([ours[18] ^ 0x10]) + ours[19:]
-    assert obstacle(sys.executable) is None
-    assert obstacle(program("script", b"#! /bin/sh -e\n")) is None
-    assert obstacle(program("text", b"hello")) == "it is not an ELF program"
-    assert obstacle(program("torn", b"\x7fELF\x02\x01")) is not None
-    assert (
-        obstacle(program("other", other))
-        == "it is of another architecture than the recorder"
-    )
-    assert obstacle(str(tmp_path / "none")) == "there is no such program"
-    assert "cannot be read" in str(obstacle(program("lost", b"#!/no/where\n")))
-    assert "cannot be read" in str(obstacle(program("bare", b"#!\n")))
-
-
-@pytest.mark.parametrize("command", [[], ["/no/such/program"], [os.fspath(__file__)]])
-def test_what_cannot_be_started_is_a_usage_error(command: list[str]) -> None:
-    with pytest.raises(UsageError) as caught:
-        record(command, timeout=SECONDS)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_line_cut_short_is_left_out_and_said(tmp_path: Path) -> None:
-    line = b'{"event":"start","began":1,"pid":2,"parent":3,"program":"7878"}\n'
-    (tmp_path / "xx.2.log").write_bytes(line + line[:20])
-    (tmp_path / "yy.3.log").symlink_to(tmp_path / "xx.2.log")
-    os.mkfifo(tmp_path / "zz.4.log")
-    read = read_logs(tmp_path)
-    assert [(p.name, p.pid, p.parent, p.began) for p in read.processes] == [
-        ("xx", 2, 3, 1)
-    ]
-    assert read.notes == (
-        "xx.2.log: 1 call logged only in part: left out",
-        "yy.3.log: is not a log: left out",
-        "zz.4.log: is not a log: left out",
-    )
-
-
-def test_the_shim_is_compiled_once_and_without_warnings(cache: Path) -> None:
-    first = build()
-    assert first.parent == cache
-    before = first.stat()
-    assert build() == first
-    assert first.stat().st_mtime_ns == before.st_mtime_ns
-    assert [path.name for path in cache.iterdir() if path.suffix != ".so"] == []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CC", "cc -Wall -Wextra -Werror -std=gnu11 -fanalyzer -O1")
-        assert build() != first
-
-
-@pytest.mark.parametrize(
-    ("compiler", "said"),
-    [
-        ("/no/such/compiler", "needs a C compiler and found none"),
-        ("false", "ended with status 1"),
-        ("cc -include /no/such/header", "did not compile: cc .*No such file"),
-    ],
-)
-def test_a_compiler_that_fails_is_said_in_one_line(
-    compiler: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CC", compiler)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(EnvironmentUnsupported, match=said) as caught:
-        build()
-    assert "\n" not in str(caught.value)
-    assert "apt install gcc" in str(caught.value)
-    assert not list(tmp_path.rglob("*.so"))
-
-
-def test_a_cache_that_cannot_be_written_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(EnvironmentUnsupported, match="XDG_CACHE_HOME"):
-        build()

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import struct
-import sys
-import textwrap
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -22,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ancfuzz import corpus
-from ancfuzz.abi import NATIVE
 from ancfuzz.case import (
     Case,
     Close,
@@ -37,75 +32,13 @@ from ancfuzz.case import (
     Step,
 )
 from ancfuzz.harness import Performer
-from ancfuzz.implementation import Promise
 from ancfuzz.implementations import resolve
-from ancfuzz.invariants import INVARIANTS, judge
-from ancfuzz.model import accept
-from ancfuzz.recorder import (
-    Descriptor,
-    ReceiveCall,
-    Recorded,
-    Recording,
-    SendCall,
-    cases,
-    record,
-    recorded,
-)
-from ancfuzz.recorder.exchanges import match
-from ancfuzz.recorder.symbols import (
-    control_template,
-    descriptor_names,
-    sender_ids,
-    sent_messages,
-)
+from ancfuzz.judging import judge_transcript
+from ancfuzz.recorder import Recorded, cases, recorded
 from ancfuzz.transcript import Answer, Got, Transcript
+from tests.recordings import NEEDS, recording_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="the recorder is for Linux"),
-    pytest.mark.skipif(
-        shutil.which("cc") is None, reason="the recorder needs a C compiler"
-    ),
-]
-
-SECONDS = 30.0
-PRELUDE = """
-import array, errno, json, os, socket, struct, sys
-L, RIGHTS, CREDENTIALS = socket.SOL_SOCKET, socket.SCM_RIGHTS, socket.SCM_CREDENTIALS
-STREAM, DGRAM, PACKET = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET
-def rights(*fds): return L, RIGHTS, array.array("i", fds)
-def me():
-    ids = os.getpid(), os.getuid(), os.getgid()
-    return L, CREDENTIALS, struct.pack("3i", *ids)
-def pair(kind=STREAM):
-    a, b = socket.socketpair(socket.AF_UNIX, kind)
-    b.setblocking(False)
-    return a, b
-def passcred(*sockets):
-    for one in sockets: one.setsockopt(L, socket.SO_PASSCRED, 1)
-def fails(call, *arguments):
-    try: call(*arguments)
-    except OSError: return
-    raise AssertionError(call)
-"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of our own, so that nothing is written to a home."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-def run(source: str, *arguments: str) -> Recording:
-    """Records a Python program that has to end well."""
-    program = PRELUDE + textwrap.dedent(source)
-    recording = record([sys.executable, "-ISc", program, *arguments], timeout=SECONDS)
-    assert (recording.status, recording.notes) == (0, ())
-    return recording
+pytestmark = list(NEEDS)
 
 
 def both(*steps: Step) -> tuple[Step, ...]:
@@ -290,7 +223,7 @@ EXCHANGES: dict[str, tuple[str, tuple[Step, ...]]] = {
 
 @pytest.mark.parametrize(("source", "steps"), EXCHANGES.values(), ids=[*EXCHANGES])
 def test_an_exchange_is_one_case(source: str, steps: tuple[Step, ...]) -> None:
-    recording = run(source)
+    recording = recording_of(source)
     (one,) = recorded(recording)
     assert one.case.steps == steps
     (case,) = cases(recording)
@@ -301,20 +234,11 @@ def test_an_exchange_is_one_case(source: str, steps: tuple[Step, ...]) -> None:
 
 def assert_sound(one: Recorded) -> None:
     """The model accepts what was recorded, and performing the case gives it again."""
-    promise = Promise(close_on_exec=False)
     assert len(one.transcript.answers) == len(one.case.steps)
     for transcript in (one.transcript, performed(one.case)):
-        acceptance = accept(one.case, transcript, promise=promise)
-        assert acceptance.unknown == ""
-        verdict = judge(
-            one.case,
-            transcript,
-            acceptance,
-            promise=promise,
-            abi=NATIVE,
-            chosen=frozenset(INVARIANTS),
-        )
-        assert verdict.breaches == (), corpus.pretty(one.case)
+        judged = judge_transcript(one.case, transcript)
+        assert judged.not_judged == ""
+        assert judged.breaches == (), corpus.pretty(one.case)
     assert answers(performed(one.case)) == answers(one.transcript)
 
 
@@ -341,14 +265,20 @@ def answers(transcript: Transcript) -> list[Answer]:
 
 
 sends = st.tuples(st.just("send"), st.integers(0, 9), st.integers(0, 3), st.booleans())
+
+
 receives = st.tuples(
     st.just("receive"), st.integers(1, 20), st.integers(0, 80), st.booleans()
 )
+
+
 scripts = st.tuples(
     st.sampled_from(["STREAM", "DGRAM", "PACKET"]),
     st.booleans(),
     st.lists(sends | receives, min_size=1, max_size=8),
 )
+
+
 PERFORM = """
     for kind, cred, steps in json.loads(sys.argv[1]):
         a, b = pair(globals()[kind])
@@ -377,69 +307,30 @@ PERFORM = """
 def test_whatever_is_recorded_is_sound(
     drawn: list[tuple[str, bool, list[tuple[str, int, int, bool]]]],
 ) -> None:
-    for one in recorded(run(PERFORM, json.dumps(drawn))):
+    for one in recorded(recording_of(PERFORM, json.dumps(drawn))):
         assert_sound(one)
 
 
-def test_every_message_that_can_be_matched_is_matched() -> None:
-    recording = run("""
-        workers = [pair() for _ in range(5)]
-        # The same bytes and the same descriptor to all, as nginx does.
-        for a, _ in workers:
-            a.sendmsg([b"same"], [rights(0)])
-        for a, _ in workers[2:]:
-            a.close()
-        for _, b in reversed(workers):
-            b.recvmsg(10, 24)
-        # read(2) takes what came first, and nobody sees it.
-        a, b = workers[0]
-        for data, fd in ((b"again", 2), (b"seen", 1), (b"again", 2)):
-            a.sendmsg([data], [rights(fd)])
-        os.read(b.fileno(), 5)
-        b.recvmsg(10, 24)
-        b.recvmsg(10, 24)
-        os.write(a.fileno(), b"written")
-        passcred(b)
-        b.recvmsg(10, 50)
-        a.sendmsg([b"lost"], [rights(1)])
-    """)
-    found = match(recording.calls)
-    assert [
-        (e.sent.inode, e.sent.peer, e.received[0].inode)
-        for e in found.exchanges
-        if e.sent
-    ] == [
-        (call.inode, call.peer, call.peer)
-        for call in recording.calls
-        if isinstance(call, SendCall)
-        and call.data in {b"same", b"seen", b"again"}
-        and call is not found.unmatched[0]
-    ]
-    # The first that was read, a write that was not recorded, what nobody received.
-    unmatched = [call.data for call in found.unmatched]
-    assert unmatched == [b"again", b"written", b"lost"]
-    sends = [c for c in recording.calls if isinstance(c, SendCall)]
-    assert found.unmatched[0] is sends[5]
-
-
 def test_nothing_private_is_left() -> None:
-    recording = run("""
+    source = """
         a, b = pair()
         a.sendmsg([b"hunter2 is the password"], [rights(0)])
         b.recvmsg(7, 24)
         b.recvmsg(100, 24)
-    """)
+    """
+    recording = recording_of(source)
     (case,) = cases(recording)
     (kept,) = cases(recording, payloads=True)
     secret = b"hunter2 is the password".hex()
     assert secret in corpus.dumps(kept)
     assert corpus.dumps(case) == corpus.dumps(kept).replace(secret, "00*23")
-    for private in (str(recording.processes[0].pid), os.uname().nodename):
-        assert private not in corpus.dumps(kept)
+    assert os.uname().nodename not in corpus.dumps(case)
+    # Nothing of this one process is in it: not its number, nor its time.
+    assert cases(recording_of(source)) == (case,)
 
 
 def test_exchanges_that_differ_in_their_bytes_are_one_case() -> None:
-    recording = run("""
+    recording = recording_of("""
         a, b = pair()
         for size, capacity in ((1, 24), (2, 24), (3, 28), (4, 24)):
             a.sendmsg([b"x" * size], [rights(0)])
@@ -460,107 +351,8 @@ def test_exchanges_that_differ_in_their_bytes_are_one_case() -> None:
     ]
 
 
-def a_send(control: bytes, *fds: Descriptor, result: int = 1) -> SendCall:
-    numbers: dict[str, Any] = dict.fromkeys(SendCall.__struct_fields__, 0)
-    said: dict[str, Any] = {
-        "name": "sendmsg",
-        "pid": 77,
-        "has_control": True,
-        "capacity": len(control),
-        "iovecs": (1,),
-        "size": 1,
-        "result": result,
-        "data": b"x",
-        "control": control,
-        "fds": fds,
-    }
-    return SendCall(**(numbers | said))
-
-
-def test_a_layout_of_its_own_is_kept_and_what_is_live_is_named() -> None:
-    def message(kind: int, data: bytes) -> bytes:
-        length = socket.CMSG_LEN(len(data))
-        return struct.pack("@nii", length, socket.SOL_SOCKET, kind) + data
-
-    one, two = struct.pack("@i", 5), struct.pack("@iII", 77, 0, 0)
-    first = message(socket.SCM_RIGHTS, one)
-    garbage = b"\xaa" * (socket.CMSG_SPACE(4) - len(first))
-    second = message(socket.SCM_CREDENTIALS, two)
-    sent = a_send(first + garbage + second, Descriptor(5, mode=0o100600))
-    assert control_template(sent, {}) == (
-        f"{first[:-4].hex()}{{file}}{'00' * len(garbage)}"
-        f"{second[:-12].hex()}{{pid}}{{uid}}{{gid}}"
-    )
-    assert sent_messages(sent, {}) == (NamedRights(("file",)), NamedCredentials())
-    tail = a_send(first + garbage + b"secret", Descriptor(5, mode=0o100600))
-    assert control_template(tail, {}).endswith("00" * (len(garbage) + 6))
-
-
-def test_credentials_of_others_are_named_only_where_they_did_not_go() -> None:
-    control = struct.pack(
-        "@niiiII", socket.CMSG_LEN(12), socket.SOL_SOCKET, 2, 78, 1000, 0
-    )
-    went, refused = (sent_messages(a_send(control, result=r), {}) for r in (1, -1))
-    assert went == (NamedCredentials(),)
-    assert sender_ids(a_send(control)) == (78, 1000, 0)
-    assert sender_ids(a_send(control, result=-1)) == (77, 0, 0)
-    assert refused == (NamedCredentials("none", 1000),)
-    assert "ffffff7fe8030000{gid}" in control_template(a_send(control, result=-1), {})
-
-
-def test_descriptors_are_numbered_within_their_kind() -> None:
-    def pipe(fd: int, inode: int, status: int) -> Descriptor:
-        return Descriptor(fd, mode=0o010600, inode=inode, status=status)
-
-    anonymous = Descriptor(9, link=type(Descriptor(0).link)(b"anon_inode:[eventfd]"))
-    several = [pipe(n, 1, 0) for n in range(20, 32)]
-    assert descriptor_names(
-        [
-            *(pipe(3, 1, 0), pipe(4, 1, 1), pipe(5, 2, 0), pipe(6, 2, 0)),
-            *(pipe(3, 1, 0), anonymous, msgspec.structs.replace(anonymous, fd=10)),
-            *(Descriptor(11, errno=9), Descriptor(-1, errno=9)),
-        ],
-        {},
-    ) == (
-        *("pipe-read", "pipe-write", "pipe-read#2", "dup:pipe-read#2"),
-        *("pipe-read", "eventfd", "eventfd#2"),
-        *("closed", "negative"),
-    )
-    # There are no names for more than nine duplicates.
-    assert descriptor_names(several, {})[8:] == (
-        *("dup8:pipe-read", "dup9:pipe-read", "pipe-read#2", "pipe-read#3"),
-    )
-
-
-def test_what_a_case_cannot_say_is_left_out() -> None:
-    recording = run("""
-        a, b = pair()
-        a.sendmsg([b"x"], [rights(0)], socket.MSG_OOB)
-        b.recvmsg(10, 50, socket.MSG_OOB)
-        a.sendmsg([b"no control"])
-        b.recvmsg(10)
-    """)
-    assert len(recording.calls) == 4
-    assert isinstance(recording.calls[1], ReceiveCall)
-    assert recorded(recording) == ()
-
-
-@pytest.mark.parametrize("capacity", [16 * 1024, 100 * 1024])
-def test_control_longer_than_the_log_keeps_is_no_case(capacity: int) -> None:
-    recording = run(
-        """
-        a, b = pair()
-        fails(a.sendmsg, [b"x"], [(99, 0, bytes(int(sys.argv[1]))), (L, 77, b"")])
-        """,
-        str(capacity - 64),
-    )
-    (call,) = recording.calls
-    assert call.capacity > len(call.control) or capacity == 16 * 1024
-    assert bool(recorded(recording)) == (capacity == 16 * 1024)
-
-
 def test_raw_bytes_are_sent_where_the_last_message_is_not_padded() -> None:
-    recording = run("""
+    recording = recording_of("""
         import ctypes
         libc = ctypes.CDLL(None, use_errno=True)
         a, b = pair()
