@@ -15,7 +15,7 @@ import pytest
 from ancfuzz.recorder import Recording, build, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = [
     "DEADLINE",
@@ -80,7 +80,7 @@ def recording_of(source: str, *arguments: str) -> Recording:
 
 
 @contextmanager
-def cached_recorder(folder: Path) -> Iterator[Path]:
+def cached_recorder(folder: Path) -> Generator[Path]:
     """A cache of our own with the recorder in it: nothing is written to a home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))

@@ -66,7 +66,7 @@ DEFAULT_OUTPUT = ".ancfuzz/recorded"
 )
 @click.pass_obj
 def record(verdict: Verdict, /, **options: Any) -> None:
-    """Run a program; what it passes over Unix sockets becomes cases.
+    """Record what a program passes over Unix sockets, as cases.
 
     The program runs as ever, its standard streams untouched, with a library preloaded
     that writes down each sendmsg, recvmsg, sendmmsg and recvmmsg on a Unix socket, in

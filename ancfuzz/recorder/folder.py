@@ -11,6 +11,7 @@ This room must not know what is in a log.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -53,44 +54,47 @@ class Folder:
             EnvironmentUnsupported: it cannot be made, or cannot be preloaded from.
         """
         # Named by the user, it is that folder or none.
-        parent = Path(os.environ.get("TMPDIR") or tempfile.gettempdir()).absolute()
-        self._lock = -1
-        made: str | None = None
+        parent = os.environ.get("TMPDIR", "")
         try:
-            _sweep(parent)
-            made = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
-            self._lock = _locked(made)
-            self.path = Path(made)
-            self.shim = self.path / SHIM
-            # A copy: the cache is in a home that a daemon's own user cannot enter.
-            shutil.copyfile(library, self.shim)
-            self.shim.chmod(0o755)
-            as_root = os.geteuid() == 0
-            self.path.chmod(_MODE_FOR_ROOT if as_root else _MODE_FOR_USERS)
-            if os.statvfs(self.path).f_flag & os.ST_NOEXEC:
-                raise OSError(0, "it is mounted noexec")  # noqa: TRY301
-            if any(character in made for character in _SEPARATORS):
-                raise OSError(0, "LD_PRELOAD has no way to name it")  # noqa: TRY301
+            with contextlib.ExitStack() as stack:
+                # As /proc/PID/maps will name it. Path.resolve() does not take loops.
+                parent = os.path.realpath(parent or tempfile.gettempdir())
+                self.path = _made(Path(parent), stack)
+                self.shim = self.path / SHIM
+                # A copy: the cache is in a home that a daemon's own user cannot enter.
+                shutil.copyfile(library, self.shim)
+                self.shim.chmod(0o755)
+                as_root = os.geteuid() == 0
+                self.path.chmod(_MODE_FOR_ROOT if as_root else _MODE_FOR_USERS)
+                self._stack = stack.pop_all()
         except OSError as error:
-            if made is not None:
-                self.close(made)
             raise EnvironmentUnsupported(
-                f"the recorder cannot keep its logs in {parent}: {error.strerror}; "
-                "name another folder in TMPDIR"
+                f"the recorder cannot keep its logs in {parent or 'any folder'}: "
+                f"{error.strerror}; name another folder in TMPDIR"
             ) from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._stack.close()
 
-    def close(self, path: str | Path = "") -> None:
-        """Removes the folder."""
-        shutil.rmtree(path or self.path, ignore_errors=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+
+def _made(parent: Path, stack: contextlib.ExitStack) -> Path:
+    """A new folder, locked; the stack removes it.
+
+    Raises:
+        OSError: it cannot be made, or nothing in it could be preloaded.
+    """
+    _sweep(parent)
+    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    stack.callback(shutil.rmtree, path, ignore_errors=True)
+    stack.callback(os.close, _locked(path))
+    if os.statvfs(path).f_flag & os.ST_NOEXEC:
+        raise PermissionError(errno.EACCES, "it is mounted noexec")
+    if any(character in str(path) for character in _SEPARATORS):
+        raise OSError(errno.EINVAL, "LD_PRELOAD has no way to name it")
+    return path
 
 
 def _locked(path: str | Path) -> int:

@@ -73,7 +73,6 @@ class Session:
         self.environment = dict(os.environ if env is None else env)
         before = self.environment.get("LD_PRELOAD", "")
         self.environment["LD_PRELOAD"] = f"{self._shim}:{before}".rstrip(":")
-        self.environment["ANCFUZZ_RECORD"] = str(self.folder)
 
     def __enter__(self) -> Self:
         return self

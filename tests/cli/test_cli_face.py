@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     Run: TypeAlias = Callable[..., CompletedProcess[str]]
 
-COMMANDS = "check", "replay", "run", "show", "abi", "invariants", "implementations"
+COMMANDS = (
+    *("check", "replay", "run", "record", "show"),
+    *("abi", "invariants", "implementations"),
+)
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("-h",), ()])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,19 @@ def test_what_cannot_be_started_is_a_usage_error(command: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         record(command, timeout=DEADLINE)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recorder_can_be_recorded() -> None:
+    inner = f"""
+        from ancfuzz.recorder import record
+        seen = record([sys.executable, "-ISc", sys.argv[1]], timeout={DEADLINE})
+        assert (len(seen.processes), len(seen.calls)) == (1, 2), seen
+        a, b = pair()
+        a.sendmsg([b"x"])
+    """
+    program = PRELUDE + "a, b = pair(); a.sendmsg([b'x']); b.recvmsg(1)"
+    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(inner), program]
+    recording = record(command, timeout=DEADLINE)
+    assert recording.status == 0
+    by_process = Counter(call.pid for call in recording.calls)
+    assert sorted(by_process.values()) == [1, 2]

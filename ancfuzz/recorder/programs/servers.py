@@ -18,7 +18,7 @@ def dovecot(stage: Stage) -> None:
         state_dir = {stage.folder}/run
         log_path = {stage.folder}/messages
         mail_location = maildir:{stage.folder}/mail
-        import_environment = LD_PRELOAD ANCFUZZ_RECORD
+        import_environment = LD_PRELOAD
         protocols = imap
         ssl = no
         disable_plaintext_auth = no
@@ -106,7 +106,7 @@ def postfix(stage: Stage) -> None:
         data_directory = {stage.folder}/data
         maillog_file = {stage.folder}/messages
         maillog_file_prefixes = {stage.folder}
-        import_environment = LD_PRELOAD ANCFUZZ_RECORD MAIL_CONFIG
+        import_environment = LD_PRELOAD MAIL_CONFIG
         myhostname = host.invalid
         inet_interfaces = 127.0.0.1
         mynetworks = 192.0.2.1

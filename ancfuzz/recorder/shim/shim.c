@@ -26,7 +26,6 @@
 #include "describe.h"
 #include "log.h"
 #include <dlfcn.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -44,10 +43,15 @@ static void find_real(void) {
 
 __attribute__((constructor)) static void start(void) {
     int before = errno;
-    const char *wanted = getenv("ANCFUZZ_RECORD");
+    Dl_info ours;
     find_real();
-    if (wanted != NULL && strlen(wanted) < sizeof directory) {
-        strcpy(directory, wanted);
+    /* The logs go to where this library is: each recording has a copy of its own. Of two
+     * that are loaded, one recorder recording another, each knows its own folder. */
+    const char *end = NULL;
+    if (dladdr(directory, &ours) && ours.dli_fname[0] == '/')
+        end = strrchr(ours.dli_fname, '/');
+    if (end != NULL && end - ours.dli_fname < (ptrdiff_t)sizeof directory) {
+        memcpy(directory, ours.dli_fname, end - ours.dli_fname);
         snprintf(program, sizeof program, "%s", program_invocation_short_name);
         log_pid = getpid();
         introduce();
