@@ -192,6 +192,8 @@ class Session:
                 if program in self._not_recorded or has_mapped(pid, self._shim):
                     continue
                 why = obstacle(str(link))
+                if str(link.readlink()) != program:
+                    continue  # it was about to end, or to be something else
                 if why is None and (pid, program) in self._bare:
                     # Seen twice, so it is not about to be loaded.
                     why = "somebody took LD_PRELOAD out of its environment"

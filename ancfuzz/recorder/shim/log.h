@@ -9,6 +9,7 @@
 #include "line.h"
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 enum {
@@ -39,12 +40,21 @@ static void open_log(void) {
     log_fd = fd;
 }
 
+/* Whether a write would be the program's death: of a log that is longer than its limit on
+ * files the kernel tells with SIGXFSZ. */
+static int is_too_long(size_t more) {
+    struct rlimit limit;
+    struct stat is;
+    return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY &&
+           !fstat(log_fd, &is) && (rlim_t)is.st_size + more > limit.rlim_cur;
+}
+
 static void write_out(struct line *line) {
     put(line, "}\n");
     size_t size = line->at - line->start;
     /* A full disk is the recorder's trouble, not the program's. There is no room to say
      * so in the log, but in its mode there is: log.py reads it. */
-    if (write(log_fd, line->start, size) != (ssize_t)size)
+    if (is_too_long(size) || write(log_fd, line->start, size) != (ssize_t)size)
         fchmod(log_fd, LOST);
 }
 
