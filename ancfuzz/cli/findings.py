@@ -1,4 +1,4 @@
-"""What is kept: a case file for each finding, and the one command that shows it again.
+"""Findings kept: a case file for each, and the one command that shows it again.
 
 A finding is worth what it takes to see it again.  So its case is written down at once,
 as a file that a reviewer can read, attach and add to a corpus, and the command names

@@ -154,7 +154,8 @@ def _print_violation(
     screen.paragraph(violation.message, indent=3)
     seen = quantity(violation.seen, "case")
     subject = violation.transcript.subject
-    held = f", the implementation holds {subject}" if subject else ""
+    who = "program" if violation.phase == "recorded" else "implementation"
+    held = f", the {who} holds {subject}" if subject else ""
     screen.paragraph(f"seen in {seen} ({violation.phase}){held}", indent=3)
     lines = transcript_lines(
         violation.case,
