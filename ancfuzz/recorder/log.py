@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -43,6 +43,13 @@ class Octets(bytes):
     __slots__ = ()
 
 
+# A log may be anybody's (see _read), so a number is one that a kernel says.
+Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Pid: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+Word: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]  # a size_t: -1 is 2**64 - 1
+
+
 class Descriptor(msgspec.Struct, frozen=True):
     """What one descriptor was, in the process and at the moment of the call.
 
@@ -61,7 +68,7 @@ class Descriptor(msgspec.Struct, frozen=True):
     """
 
     fd: int
-    mode: int = 0
+    mode: Word = 0
     device: int = 0
     inode: int = 0
     status: int = 0
@@ -82,7 +89,8 @@ class Descriptor(msgspec.Struct, frozen=True):
             if self.link.startswith(prefix):
                 return kind
         if stat.S_ISFIFO(self.mode):
-            return _PIPE_ENDS[self.status & os.O_ACCMODE]
+            # Another thread may have closed it before its status was asked.
+            return _PIPE_ENDS.get(self.status & os.O_ACCMODE, "fifo")
         return _MODES.get(stat.S_IFMT(self.mode), "other")
 
     @property
@@ -131,9 +139,9 @@ class Process(msgspec.Struct, frozen=True, tag="start", tag_field="event"):
         program: the last component of its name, as bytes.
     """
 
-    began: int
-    pid: int
-    parent: int
+    began: Natural
+    pid: Pid
+    parent: Pid
     program: Octets
 
     @property
@@ -171,14 +179,14 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """
 
     name: str
-    index: int
-    pid: int
-    tid: int
-    uid: int
-    gid: int
+    index: Natural
+    pid: Pid
+    tid: Pid
+    uid: Word
+    gid: Word
     fd: int
-    inode: int
-    peer: int
+    inode: Natural
+    peer: Natural
     status: int
     flags: int
     type: int
@@ -189,11 +197,11 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     timestamp: int
     timestampns: int
     has_control: bool
-    capacity: int
-    iovecs: tuple[int, ...]
-    size: int
-    began: int
-    ended: int
+    capacity: Size
+    iovecs: tuple[Size, ...]
+    size: Size
+    began: Natural
+    ended: Natural
     result: int
     errno: int
     data: Octets = Octets()
@@ -221,7 +229,7 @@ class ReceiveCall(_Message, frozen=True, kw_only=True, tag="receive"):
     """
 
     msg_flags: int = 0
-    out: int = 0
+    out: Size = 0
 
     @property
     def at(self) -> int:

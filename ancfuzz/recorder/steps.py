@@ -33,6 +33,7 @@ from ancfuzz.names import description_of
 from ancfuzz.recorder.log import ReceiveCall
 from ancfuzz.recorder.symbols import (
     control_template,
+    count_descriptors,
     descriptor_names,
     received_messages,
     sender_ids,
@@ -113,13 +114,13 @@ def _calls(exchange: Exchange) -> tuple[Call, ...]:
 def _can_be_said(call: Call) -> bool:
     if call.flags & ~_SAYABLE or call.result > _MOST_BYTES:
         return False
-    if isinstance(call, ReceiveCall):
-        return call.out == len(call.control)  # a longer one was logged in part
     try:
-        decode(call.control)
+        descriptors = count_descriptors(call.control)
     except MalformedControl:
-        return False
-    return len(call.control) == call.capacity
+        return False  # of a receive, it is no kernel's
+    # Longer ones were logged in part.
+    whole = call.out if isinstance(call, ReceiveCall) else call.capacity
+    return len(call.control) == whole and len(call.fds) == descriptors
 
 
 class _Script:

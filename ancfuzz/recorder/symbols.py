@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "STANDS_FOR",
     "control_template",
+    "count_descriptors",
     "descriptor_names",
     "received_messages",
     "sender_ids",
@@ -127,6 +128,19 @@ def _sent(one: ControlMessage, sent: SendCall, names: Iterator[str]) -> Message:
             )
         case _:
             return PlainMessage(one.level, one.type, one.data.hex())
+
+
+def count_descriptors(control: bytes) -> int:
+    """How many descriptors there are in control bytes.
+
+    Raises:
+        MalformedControl: they are not well-formed.
+    """
+    return sum(
+        len(one.data) // _INT.size
+        for one in decode(control)
+        if _type(one) == socket.SCM_RIGHTS
+    )
 
 
 def _type(one: ControlMessage) -> int | None:

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 
 enum {
-    MAX_FDS = 253, MAX_VECTOR = 1024,    /* the kernel's: SCM_MAX_FD, UIO_MAXIOV */
+    MAX_FDS = 1024,    /* of which the kernel takes 253 (SCM_MAX_FD): also what it refuses */
+    MAX_VECTOR = 1024,    /* the kernel's UIO_MAXIOV */
     MAX_CONTROL = 16384, MAX_DATA = 4096, MAX_IOVECS = 64, MAX_LINK = 100,    /* ours */
     FIXED = 2048, PER_IOVEC = 21, PER_FD = 256 + 2 * MAX_LINK,    /* text, at most */
 };
