@@ -127,8 +127,8 @@ class _Docket:
         """Judge one exchange."""
         self._count += 1
         performance = judge_transcript(one.case, one.transcript)
-        self._judged += performance.judged
-        self._rules += performance.accepted.rules
+        self._judged.update(performance.judged)
+        self._rules.update(performance.accepted.rules)
         if performance.not_judged:
             self.not_judged[performance.not_judged] += 1
         for breach in performance.breaches:

@@ -112,7 +112,9 @@ def _abi_row(one: Abi) -> tuple[str, ...]:
 def _abi_fields(one: Abi) -> dict[str, Any]:
     from dataclasses import fields
 
-    values = {field.name: getattr(one, field.name) for field in fields(one)}
+    values = {
+        field.name: getattr(one, field.name) for field in fields(one) if field.init
+    }
     mappings = {name: dict(values[name]) for name in ("constants", "structs")}
     return {**values, **mappings}
 
