@@ -26,7 +26,7 @@ import ancfuzz
 from ancfuzz import ControlMessage, decode, encode
 from ancfuzz.abi import NATIVE
 from ancfuzz.descriptors import is_close_on_exec, open_numbers
-from ancfuzz.syscalls import IOV_MAX, Message, message, recvmsg, sendmsg
+from ancfuzz.syscalls import IOV_MAX, Message, header, message, recvmsg, sendmsg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -363,8 +363,8 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_message_header_is_the_platforms() -> None:
-    header: Any = message.Header
-    places = [getattr(header, name).offset for name, *_ in message.Header._fields_]
+    declared: Any = header.Header
+    places = [getattr(declared, name).offset for name, *_ in declared._fields_]
     expected = {
         8: [0, 8, 16, 24, 32, 40, 48],
         4: [0, 4, 8, 12, 16, 20, 24],
@@ -473,9 +473,9 @@ def test_what_arrived_is_known_even_if_a_handler_raises_then(
         sendmsg(ours, [b"x"], encode([rights(0)]))
         monkeypatch.setattr(message, "libc_recvmsg", interrupted)
         with pytest.raises(_StopError):
-            into.receive(theirs, [bytearray(1)])
+            into.recvmsg(theirs, [bytearray(1)])
         monkeypatch.undo()
-    (one,) = decode(into.control[: into.length])
+    (one,) = decode(into.control)
     os.close(*struct.unpack("@i", one.data))
 
 
@@ -484,13 +484,13 @@ def test_nothing_stale_after_a_receive_that_failed() -> None:
     with pair() as (ours, theirs):
         os.set_blocking(theirs, False)
         sendmsg(ours, [b"x"], encode([rights(0, 0)]))
-        into.receive(theirs, [bytearray(1)], address=True)
-        (one,) = decode(into.control[: into.length])
+        into.recvmsg(theirs, [bytearray(1)], address=True)
+        (one,) = decode(into.control)
         for number in struct.unpack("@2i", one.data):
             os.close(number)
         with pytest.raises(BlockingIOError):
-            into.receive(theirs, [bytearray(1)], address=True)
-    assert (into.length, into.flags, into.address) == (0, 0, None)
+            into.recvmsg(theirs, [bytearray(1)], address=True)
+    assert (len(into), into.flags, into.address) == (0, 0, None)
 
 
 def test_threads_have_a_message_each() -> None:

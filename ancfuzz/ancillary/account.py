@@ -6,7 +6,8 @@ that the kernel wrote, and is kept apart from the buffer that they were written 
 what else is written there changes nothing about what is owned.
 
 The invariant: a descriptor is entered once, and leaves the account once, by being taken
-or by being closed.
+or by being closed.  That holds for threads, too: what they race for is an entry of a
+dictionary, which only one of them can pop.
 
 This module must not know where the bytes came from.
 """
@@ -14,115 +15,126 @@ This module must not know where the bytes came from.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import warnings
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ancfuzz.ancillary.items import (
-    Layout,
-    ScmRights,
-    UnknownMessage,
-    descriptors,
-    read,
-)
+from ancfuzz.ancillary.items import ScmRights, UnknownMessage, descriptors, read
+from ancfuzz.closing import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from ancfuzz.ancillary.items import Layout
 
 __all__ = ["Account"]
+
+_FDS: Final = "descriptors"
+_PIDFDS: Final = "pidfds"
+
+
+class _Owned(NamedTuple):
+    """Descriptors of one kind.
+
+    Attributes:
+        numbers: in the order of their arrival.
+        runs: the same numbers, as :func:`ancfuzz.closing.runs` has them.
+    """
+
+    numbers: tuple[int, ...]
+    runs: tuple[tuple[int, int], ...]
 
 
 class Account:
     """The received descriptors that nobody has taken or closed.
 
-    Attributes:
-        pending: False if there is certainly none.
+    Dropped with some of them, it closes them and warns: with a tracemalloc traceback,
+    of where the first of all was received.
     """
 
-    __slots__ = ("_fds", "_layout", "_pidfds", "_record", "pending")
+    __slots__ = ("_layout", "_owned", "_unread")
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._record = b""
-        self._fds: list[int] = []
-        self._pidfds: list[int] = []
-        self.pending = False
+        self._unread = b""
+        self._owned: dict[str, _Owned] = {}
 
     def enter(self, record: bytes) -> None:
-        """Own what these control bytes, which the kernel wrote, say is installed."""
-        # Read only when something is taken or closed: often nothing is but descriptors.
-        self._record = record
-        self.pending = True
+        """Own what these control bytes, which the kernel wrote, say is installed.
 
-    def _read_record(self) -> None:
-        layout = self._layout
-        pidfd = (layout.sol_socket, layout.scm_pidfd)
-        fds: list[int] = []
-        pidfds: list[int] = []
-        messages, _ = read(self._record, layout)
-        for message in messages:
-            if isinstance(message, ScmRights):
-                fds += _installed(message.fds)
-            elif (
-                isinstance(message, UnknownMessage)
-                and (message.level, message.type) == pidfd
-            ):
-                pidfds += _installed(descriptors(message.data, layout))
-        # At once, and at the end: what interrupts this leaves the record to be read.
-        self._fds, self._pidfds, self._record = fds, pidfds, b""
+        Whatever was owned before has been taken or closed.
+        """
+        self._unread = record  # at once: what interrupts the reading leaves it unread
+        self._read()
+
+    def _read(self) -> None:
+        self._owned = _installed(self._unread, self._layout).copy()
+        self._unread = b""
 
     def take_fds(self) -> list[int]:
         """Hand over what came in SCM_RIGHTS messages, in its order."""
-        if self._record:
-            self._read_record()
-        taken, self._fds = self._fds, []
-        self.pending = bool(self._pidfds)
-        return taken
+        return self._take(_FDS)
 
     def take_pidfds(self) -> list[int]:
         """Hand over what came in SCM_PIDFD messages."""
-        if self._record:
-            self._read_record()
-        taken, self._pidfds = self._pidfds, []
-        self.pending = bool(self._fds)
-        return taken
+        return self._take(_PIDFDS)
+
+    def _take(self, kind: str) -> list[int]:
+        if self._unread:
+            self._read()
+        taken = self._owned.pop(kind, None)
+        return [] if taken is None else list(taken.numbers)
 
     def untaken(self) -> tuple[int, ...]:
         """What would be closed."""
-        if self._record:
-            self._read_record()
-        return (*self._fds, *self._pidfds)
+        if self._unread:
+            self._read()
+        return sum((owned.numbers for owned in tuple(self._owned.values())), ())
 
     def close(self) -> None:
         """Close what nobody has taken."""
-        owned = self.untaken()
-        self._fds, self._pidfds = [], []
-        self.pending = False
-        _close_runs(owned)
+        if self._unread:
+            self._read()
+        owned = self._owned
+        for kind in tuple(owned):
+            closing = owned.pop(kind, None)
+            if closing is not None:
+                for first, behind in closing.runs:
+                    os.closerange(first, behind)
+
+    def __del__(self) -> None:
+        if self._owned or self._unread:
+            try:
+                warnings.warn(
+                    f"received descriptors {self.untaken()} were neither taken nor "
+                    "closed",
+                    ResourceWarning,
+                    stacklevel=2,
+                    source=self,
+                )
+            finally:  # a filter may make an error of the warning
+                self.close()
 
 
-def _installed(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    # Where it could install none, the kernel says why: -EMFILE for a pidfd (R4,
-    # scm_pidfd_recv in net/core/scm.c), any errno under SO_RIGHTS_NOTRUNC (R21).
-    if numbers and min(numbers) < 0:
-        return tuple(number for number in numbers if number >= 0)
-    return numbers
-
-
-def _close_runs(numbers: Iterable[int]) -> None:
-    """Close these numbers and no other, neighbours at once.
-
-    ``close_range`` takes half as long as a loop, but between the first number and the
-    last there may be somebody else's: a run ends where the next number is not ours.
-    """
-    first = behind = -1
-    for number in sorted(numbers):
-        if number != behind:
-            _close_run(first, behind)
-            first = number
-        behind = number + 1
-    _close_run(first, behind)
-
-
-def _close_run(first: int, behind: int) -> None:
-    # Not for an empty run: os.closerange(-1, -1) closes all there is.
-    if first < behind:
-        os.closerange(first, behind)
+# The kernel gives out the lowest numbers that are free: whoever closes what arrived
+# before the next receive gets the same numbers, and so the same bytes, again.
+@lru_cache(maxsize=16)
+def _installed(record: bytes, layout: Layout) -> dict[str, _Owned]:
+    """By kind, what control bytes say is installed; no kind of which there is none."""
+    pidfd = (layout.sol_socket, layout.scm_pidfd)
+    found: dict[str, list[int]] = {}
+    messages, _ = read(record, layout)
+    for message in messages:
+        if isinstance(message, ScmRights):
+            found.setdefault(_FDS, []).extend(message.fds)
+        elif (
+            isinstance(message, UnknownMessage)
+            and (message.level, message.type) == pidfd
+        ):
+            found.setdefault(_PIDFDS, []).extend(descriptors(message.data, layout))
+    owned: dict[str, _Owned] = {}
+    for kind, told in found.items():
+        # Where it could install none, the kernel says why: -EMFILE for a pidfd (R4,
+        # scm_pidfd_recv in net/core/scm.c), any errno under SO_RIGHTS_NOTRUNC (R21).
+        installed = tuple(number for number in told if number >= 0)
+        if installed:
+            owned[kind] = _Owned(installed, tuple(runs(sorted(installed))))
+    return owned

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import socket
 import struct
-import warnings
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -25,7 +25,7 @@ from ancfuzz.ancillary.credentials import SocketCred, credentials_message
 from ancfuzz.ancillary.items import layout_of, read, rights_form
 from ancfuzz.codec import decode, encode
 from ancfuzz.errors import EnvironmentUnsupported, MalformedControl
-from ancfuzz.syscalls import Message
+from ancfuzz.syscalls import Message, in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["SocketAncillary"]
 
 _MSG_CTRUNC = int(socket.MSG_CTRUNC)
+_NATIVE_LAYOUT = layout_of(NATIVE)
 
 
-class SocketAncillary:
+class SocketAncillary(Message):
     """Control messages in a buffer: added to be sent, or as they were received.
 
     The arithmetic and the results are those of Rust's ``SocketAncillary``; where that
@@ -57,10 +58,14 @@ class SocketAncillary:
     Added descriptors stay the caller's; they need to be open when they are sent.
 
     The buffer is borrowed: it can be neither resized nor released, and what else writes
-    to it writes to the messages.  One thread at a time.
+    to it writes to the messages.
+
+    One thread at a time: threads have one each.  While one of them receives, adding,
+    sending, clearing and a second receive are refused with a UsageError; and whatever
+    threads do with one that they share, a descriptor is handed over or closed once.
     """
 
-    __slots__ = ("__weakref__", "_account", "_layout", "_message")
+    __slots__ = ("__weakref__", "_account", "_layout")
 
     def __init__(self, buffer: Buffer | int, *, abi: Abi = NATIVE) -> None:
         """Begin with no messages; what the buffer holds is neither read nor written.
@@ -75,13 +80,14 @@ class SocketAncillary:
             ValueError: the capacity is negative.
             EnvironmentUnsupported: the Abi does not say what SCM_RIGHTS is.
         """
-        self._layout = layout_of(abi)
-        self._account = Account(self._layout)
-        if isinstance(buffer, int):
-            if buffer < 0:
-                raise ValueError(f"a capacity of {buffer} bytes: expected 0 or more")
-            buffer = bytearray(buffer)
-        self._message = Message(buffer)
+        # Not super(): a fifth of what it takes to make one, and many are used once.
+        Message.__init__(self, buffer)
+        self._account: Account | None = None  # until something arrives
+        self._layout = _NATIVE_LAYOUT
+        if abi is not NATIVE:
+            self._layout = layout_of(abi)
+            if not self._layout.native:
+                self._barred = partial(_foreign, abi)
 
     @staticmethod
     def capacity_for(*, fds: int | None = None, creds: int | None = None) -> int:
@@ -111,18 +117,9 @@ class SocketAncillary:
         return self._layout.abi
 
     @property
-    def capacity(self) -> int:
-        """The size of the buffer in bytes."""
-        return self._message.capacity
-
-    def __len__(self) -> int:
-        """Bytes in use."""
-        return self._message.length
-
-    @property
     def is_empty(self) -> bool:
         """Whether no byte is in use."""
-        return not self._message.length
+        return not self._length
 
     @property
     def truncated(self) -> bool:
@@ -131,25 +128,7 @@ class SocketAncillary:
         Too small a buffer, a full descriptor table or a security module; the kernel
         says neither which nor how much.  Adding and sending leave this as it is.
         """
-        return bool(self._message.flags & _MSG_CTRUNC)
-
-    @property
-    def flags(self) -> int:
-        """``msg_flags`` of the last receive; 0 if it failed, or after :meth:`clear`."""
-        return self._message.flags
-
-    @property
-    def address(self) -> bytes | None:
-        """The ``sockaddr`` of the last sender: b"" if it has none.
-
-        None if it was not asked for, if the receive failed, and after :meth:`clear`.
-        """
-        return self._message.address
-
-    @property
-    def control(self) -> bytes:
-        """A copy of the bytes in use: what a send sends."""
-        return bytes(self._message.control[: self._message.length])
+        return bool(self._flags & _MSG_CTRUNC)
 
     def __repr__(self) -> str:
         said: list[str] = []
@@ -177,20 +156,23 @@ class SocketAncillary:
         Raises:
             TypeError: something is no int.
             ValueError: something is no C int.
+            UsageError: another thread is receiving into this buffer.
         """
+        if self._barred is in_use:
+            raise in_use()
         numbers = tuple(fds)
-        layout, message = self._layout, self._message
+        layout = self._layout
         pack_into, length, space = rights_form(layout, len(numbers))
-        start = message.length
+        start = self._length
         stop = start + space
-        if stop > message.capacity:
+        if stop > self._capacity:
             return False
         level, type_ = layout.sol_socket, layout.scm_rights
         try:
-            pack_into(message.control, start, length, level, type_, *numbers)
+            pack_into(self._memory, start, length, level, type_, *numbers)
         except struct.error:
             raise _not_c_ints(numbers) from None
-        message.length = stop
+        self._length = stop
         return True
 
     def add_creds(self, creds: Iterable[SocketCred]) -> bool:
@@ -205,15 +187,18 @@ class SocketAncillary:
         Raises:
             EnvironmentUnsupported: this system sends no credentials.
             ValueError: a value does not fit into its field.
+            UsageError: another thread is receiving into this buffer.
         """
-        abi, message = self._layout.abi, self._message
+        if self._barred is in_use:
+            raise in_use()
+        abi = self._layout.abi
         whole = encode([credentials_message(creds, abi)], abi)
-        start = message.length
+        start = self._length
         stop = start + len(whole)
-        if stop > message.capacity:
+        if stop > self._capacity:
             return False
-        message.control[start:stop] = whole
-        message.length = stop
+        memoryview(self._memory)[start:stop] = whole
+        self._length = stop
         return True
 
     def messages(self) -> Iterator[Item]:
@@ -238,7 +223,12 @@ class SocketAncillary:
         They are the caller's to close from now on.  Empty if nothing arrived, or if
         they were taken or closed before.
         """
-        return self._account.take_fds()
+        account = self._account
+        if account is None:
+            return []
+        if self._barred is in_use:
+            raise in_use()
+        return account.take_fds()
 
     def take_pidfds(self) -> list[int]:
         """Hand over the received pidfds (SO_PASSPIDFD), as :meth:`take_fds` does.
@@ -246,95 +236,41 @@ class SocketAncillary:
         Where the kernel could install none it says a negative errno; that is in
         :meth:`messages`, and is not a descriptor.
         """
-        return self._account.take_pidfds()
+        account = self._account
+        if account is None:
+            return []
+        if self._barred is in_use:
+            raise in_use()
+        return account.take_pidfds()
 
-    def clear(self) -> None:
-        """Forget the messages, and close received descriptors that were not taken."""
-        if self._account.pending:
-            self._account.close()
-        message = self._message
-        message.length = message.flags = 0
-        message.address = None
+    def _forget(self) -> None:
+        account = self._account
+        if account is not None:
+            account.close()
+        self._length = 0
 
-    def sendmsg(
-        self,
-        fd: int,
-        buffers: Sequence[Buffer],
-        flags: int = 0,
-        address: bytes | None = None,
-    ) -> int:
-        """Send data and these messages; see :func:`ancfuzz.syscalls.sendmsg`.
-
-        The messages stay: a second call sends them again.
-
-        Raises:
-            OSError: with the errno of the call; nothing was sent.
-            EnvironmentUnsupported: the messages are laid out for another system.
-        """
-        if not self._layout.native:
-            raise self._foreign()
-        return self._message.send(fd, buffers, flags, address)
-
-    def recvmsg(
-        self,
-        fd: int,
-        buffers: Sequence[Buffer],
-        flags: int = 0,
-        *,
-        address: bool = False,
-    ) -> int:
-        """Receive data and messages; see :func:`ancfuzz.syscalls.recvmsg`.
-
-        Clears first, so that after a receive that failed there is nothing.  What
-        arrives is close-on-exec; and it is owned also where a signal handler raises as
-        soon as the kernel is done.
-
-        Returns:
-            Data bytes received.
-
-        Raises:
-            OSError: with the errno of the call.
-            EnvironmentUnsupported: this buffer is for the messages of another system.
-        """
-        if not self._layout.native:
-            raise self._foreign()
-        self.clear()
-        message = self._message
-        try:
-            return message.receive(fd, buffers, flags, address=address)
-        finally:
-            if message.length:
-                self._account.enter(bytes(message.control[: message.length]))
+    def _arrived(self) -> None:
+        account = self._account
+        if account is None:
+            account = self._account = Account(self._layout)
+        account.enter(self.control)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.clear()
-
-    def __del__(self) -> None:
-        # A buffer that was refused at once has no account.
-        account: Account | None = getattr(self, "_account", None)
-        if account is not None and (numbers := account.untaken()):
-            try:
-                warnings.warn(
-                    f"received descriptors {numbers} were neither taken nor closed",
-                    ResourceWarning,
-                    stacklevel=2,
-                    source=self,
-                )
-            finally:  # a filter may make an error of the warning
-                account.close()
 
     def __getstate__(self) -> NoReturn:
         # Two copies would own the same descriptors, and two buffers are two buffers.
         raise TypeError("a SocketAncillary cannot be copied or pickled")
 
-    def _foreign(self) -> EnvironmentUnsupported:
-        return EnvironmentUnsupported(
-            f"these messages are laid out for {self.abi.name}: only those of "
-            f"{NATIVE.name} can be sent and received here"
-        )
+
+def _foreign(abi: Abi) -> EnvironmentUnsupported:
+    return EnvironmentUnsupported(
+        f"these messages are laid out for {abi.name}: only those of {NATIVE.name} can "
+        "be sent and received here"
+    )
 
 
 def _raising(control: bytes, abi: Abi) -> Iterator[NoReturn]:

@@ -7,8 +7,9 @@ A value is a picture of some bytes: a number in it is not owned by it, and need 
 open.  Of a message that the kernel cut, the whole elements that were left are there
 (R2, ``put_cmsg``, and R3, ``scm_detach_fds``, in ``net/core/scm.c``).
 
-Reading is the codec's.  Descriptors are written in one step, by :func:`rights_form`:
-that is what nearly every send does.
+Reading is the codec's, but for a single message of descriptors, which is what nearly
+every send sends: that is written in one step, by :func:`rights_form`, and read in one,
+by :func:`only_rights`.
 
 This module must not know who owns what it shows (``account``).
 """
@@ -44,6 +45,7 @@ __all__ = [
     "UnknownMessage",
     "descriptors",
     "layout_of",
+    "only_rights",
     "read",
     "rights_form",
 ]
@@ -114,6 +116,11 @@ class Layout:
     scm_pidfd: int | None
     scm_credentials: int | None
     native: bool
+    unpack_header: Callable[[bytes], tuple[int, ...]]
+    data_offset: int
+    round_up: int
+    mask: int
+    high_byte: int
 
 
 @lru_cache(maxsize=128)
@@ -131,8 +138,20 @@ def layout_of(abi: Abi) -> Layout:
             "one of ancfuzz.abi.ABIS, or constants of its own"
         ) from None
     pidfd = abi.constants.get("SCM_PIDFD")
-    native = abi == NATIVE
-    return Layout(abi, level, rights, pidfd, credentials_type(abi), native)
+    header, _, data_offset, round_up, mask = abi.header_format
+    return Layout(
+        abi=abi,
+        sol_socket=level,
+        scm_rights=rights,
+        scm_pidfd=pidfd,
+        scm_credentials=credentials_type(abi),
+        native=abi == NATIVE,
+        unpack_header=header.unpack_from,
+        data_offset=data_offset,
+        round_up=round_up,
+        mask=mask,
+        high_byte=3 if abi.byte_order == "little" else 0,
+    )
 
 
 class RightsForm(NamedTuple):
@@ -173,14 +192,37 @@ def _interpret(message: ControlMessage, layout: Layout) -> Item:
     return UnknownMessage(level, type_, data)
 
 
-# What was received is read at least twice: by whoever wants it, and to account for it.
-@lru_cache(maxsize=16)
+def only_rights(control: bytes, layout: Layout) -> tuple[int, ...] | None:
+    """The descriptors, if control bytes are one message of them and nothing else.
+
+    That is what nearly always arrives, and it is read in one step.  None says no more
+    than that these have to be :func:`read`: other messages, or a negative number.
+    """
+    size = len(control)
+    offset = layout.data_offset
+    if size < offset:
+        return None
+    length, level, type_ = layout.unpack_header(control)
+    if (
+        type_ == layout.scm_rights
+        and level == layout.sol_socket
+        and offset <= length <= size <= (length + layout.round_up) & layout.mask
+        # The signs: the highest bits of the highest bytes.
+        and control[offset + layout.high_byte : length : 4].isascii()
+    ):
+        return _ints(layout, (length - offset) // 4).unpack_from(control, offset)
+    return None
+
+
 def read(control: bytes, layout: Layout) -> tuple[tuple[Item, ...], int | None]:
     """Read control bytes.
 
     Returns:
         The messages; and where the first begins that is none, if there is one.
     """
+    rights = only_rights(control, layout)
+    if rights is not None:
+        return (ScmRights(rights),), None
     broken = None
     try:
         messages = decode(control, layout.abi)

@@ -29,6 +29,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ancfuzz.closing import runs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -253,18 +255,15 @@ def close_all(numbers: Iterable[int]) -> tuple[int, ...]:
     """
     ordered = sorted(set(numbers))
     absent: list[int] = []
-    start = 0
-    for stop in range(1, len(ordered) + 1):
-        if stop == len(ordered) or ordered[stop] != ordered[stop - 1] + 1:
-            absent += _close_run(ordered[start:stop])
-            start = stop
+    for first, behind in runs(ordered):
+        absent += _close_run(range(first, behind))
     return tuple(absent)
 
 
-def _close_run(run: list[int]) -> list[int]:
-    if len(run) >= _WORTH_A_POLL and run[0] >= 0:
+def _close_run(run: range) -> list[int]:
+    if len(run) >= _WORTH_A_POLL and run.start >= 0:
         absent = _not_open(run)
-        os.closerange(run[0], run[-1] + 1)
+        os.closerange(run.start, run.stop)
         return absent
     return [number for number in run if not _close(number)]
 
@@ -279,14 +278,15 @@ def _close(number: int) -> bool:
     return True
 
 
-def _not_open(run: list[int]) -> list[int]:
+def _not_open(run: range) -> list[int]:
     """Those of many numbers that are not open, by one system call."""
     poll = select.poll()
     for number in run:
         poll.register(number, 0)
     try:
-        doubtful = [number for number, event in poll.poll(0) if event & select.POLLNVAL]
+        polled = poll.poll(0)
     except OSError:  # EINVAL: more than the soft limit, which a shaped table makes low
-        doubtful = run
+        polled = [(number, select.POLLNVAL) for number in run]
+    doubtful = [number for number, event in polled if event & select.POLLNVAL]
     # To poll, what was opened with O_PATH is not open.
     return [number for number in doubtful if not is_open(number)]

@@ -143,27 +143,29 @@ class UnixSocket:
         """
         return bool(self._socket.getsockopt(*_credential_option()))
 
-    def _send(
+    # The first try is each method's own: a call in between costs as much as the rest of
+    # what happens here. What follows is for when it would have blocked.
+
+    def _send_later(
         self,
         bufs: Sequence[Buffer],
         ancillary: SocketAncillary,
         flags: int,
         address: bytes | None = None,
     ) -> int:
-        deadline = None
+        """Wait until there is room, and send; in an ``except BlockingIOError``."""
+        if not self._may_wait(flags):
+            raise  # noqa: PLE0704  (what the caller is handling)
+        deadline = self._wait(select.POLLOUT, None)
         while True:
             try:
                 return ancillary.sendmsg(self._socket.fileno(), bufs, flags, address)
             except BlockingIOError:
-                if not self._may_wait(flags):
-                    raise
-                waited = deadline is not None
                 deadline = self._wait(select.POLLOUT, deadline)
-                if waited:
-                    # Ready, and full all the same: the queue is another socket's.
-                    time.sleep(_PAUSE)
+                # Ready, and full all the same: the queue is another socket's.
+                time.sleep(_PAUSE)
 
-    def _receive(
+    def _receive_later(
         self,
         bufs: Sequence[Buffer],
         ancillary: SocketAncillary,
@@ -171,15 +173,14 @@ class UnixSocket:
         *,
         address: bool = False,
     ) -> int:
-        deadline = None
+        """Wait until something arrives; in an ``except BlockingIOError``."""
+        if not self._may_wait(flags):
+            raise  # noqa: PLE0704  (what the caller is handling)
+        deadline = self._wait(select.POLLIN, None)
         while True:
             try:
-                return ancillary.recvmsg(
-                    self._socket.fileno(), bufs, flags, address=address
-                )
+                return ancillary.recvmsg(self._socket.fileno(), bufs, flags, address)
             except BlockingIOError:
-                if not self._may_wait(flags):
-                    raise
                 deadline = self._wait(select.POLLIN, deadline)
 
     def _may_wait(self, flags: int) -> bool:

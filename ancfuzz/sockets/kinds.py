@@ -63,7 +63,10 @@ class UnixStream(UnixSocket):
         """
         if len(bufs) > IOV_MAX:
             bufs = _as_many_as_go(bufs)
-        return self._send(bufs, ancillary, flags)
+        try:
+            return ancillary.sendmsg(self._socket.fileno(), bufs, flags)
+        except BlockingIOError:
+            return self._send_later(bufs, ancillary, flags)
 
     def recv_vectored_with_ancillary(
         self, bufs: Sequence[Buffer], ancillary: SocketAncillary, flags: int = 0
@@ -84,7 +87,10 @@ class UnixStream(UnixSocket):
         """
         if len(bufs) > IOV_MAX:
             bufs = _as_many_as_go(bufs)
-        return self._receive(bufs, ancillary, flags)
+        try:
+            return ancillary.recvmsg(self._socket.fileno(), bufs, flags)
+        except BlockingIOError:
+            return self._receive_later(bufs, ancillary, flags)
 
 
 class _UnixPacketSocket(UnixSocket):
@@ -112,7 +118,10 @@ class _UnixPacketSocket(UnixSocket):
             TimeoutError: the socket's timeout is over.
             OSError: with the errno of the call; nothing is sent.
         """
-        return self._send(bufs, ancillary, flags)
+        try:
+            return ancillary.sendmsg(self._socket.fileno(), bufs, flags)
+        except BlockingIOError:
+            return self._send_later(bufs, ancillary, flags)
 
     def recv_vectored_with_ancillary(
         self, bufs: Sequence[Buffer], ancillary: SocketAncillary, flags: int = 0
@@ -132,7 +141,10 @@ class _UnixPacketSocket(UnixSocket):
             TimeoutError: the socket's timeout is over.
             OSError: with the errno of the call; the buffer is empty.
         """
-        count = self._receive(bufs, ancillary, flags)
+        try:
+            count = ancillary.recvmsg(self._socket.fileno(), bufs, flags)
+        except BlockingIOError:
+            count = self._receive_later(bufs, ancillary, flags)
         return count, bool(ancillary.flags & _MSG_TRUNC)
 
 
@@ -186,7 +198,11 @@ class UnixDatagram(_UnixPacketSocket):
             TimeoutError: the socket's timeout is over.
             OSError: with the errno of the call; nothing is sent.
         """
-        return self._send(bufs, ancillary, flags, encode_address(path))
+        address = encode_address(path)
+        try:
+            return ancillary.sendmsg(self._socket.fileno(), bufs, flags, address)
+        except BlockingIOError:
+            return self._send_later(bufs, ancillary, flags, address)
 
     def recv_vectored_with_ancillary_from(
         self, bufs: Sequence[Buffer], ancillary: SocketAncillary, flags: int = 0
@@ -202,7 +218,10 @@ class UnixDatagram(_UnixPacketSocket):
             TimeoutError: the socket's timeout is over.
             OSError: with the errno of the call; the buffer is empty.
         """
-        count = self._receive(bufs, ancillary, flags, address=True)
+        try:
+            count = ancillary.recvmsg(self._socket.fileno(), bufs, flags, address=True)
+        except BlockingIOError:
+            count = self._receive_later(bufs, ancillary, flags, address=True)
         truncated = bool(ancillary.flags & _MSG_TRUNC)
         return count, truncated, decode_address(ancillary.address)
 

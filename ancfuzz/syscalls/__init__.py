@@ -8,8 +8,8 @@ Three promises go beyond the C functions.  EINTR is retried once Python's signal
 handlers have had their turn, and a handler that raises gets out.  SIGPIPE never kills
 (MSG_NOSIGNAL).  What arrives is close-on-exec unless told otherwise (MSG_CMSG_CLOEXEC).
 
-:class:`Message` is a ``struct msghdr`` that is made once and used many times;
-:func:`sendmsg` and :func:`recvmsg` borrow an idle one for a single call.
+:class:`Message` is control memory to be used many times, and what the last call left in
+it; :func:`sendmsg` and :func:`recvmsg` take theirs for a single call.
 
 This room must not know what a control message is.  Nor is every C library the kernel:
 on 64 bits musl sends a copy in which the padding of each header is cleared, and refuses
@@ -19,6 +19,6 @@ control bytes beyond 1056 (older ones beyond 1024) with ENOMEM.
 from __future__ import annotations
 
 from ancfuzz.syscalls.calls import ReceiveResult, recvmsg, sendmsg
-from ancfuzz.syscalls.message import IOV_MAX, Message
+from ancfuzz.syscalls.message import IOV_MAX, Message, in_use
 
-__all__ = ["IOV_MAX", "Message", "ReceiveResult", "recvmsg", "sendmsg"]
+__all__ = ["IOV_MAX", "Message", "ReceiveResult", "in_use", "recvmsg", "sendmsg"]

@@ -1,14 +1,15 @@
 """One system call each, for callers that keep no :class:`Message` of their own.
 
-The messages of earlier calls are kept for the next ones.  A call that begins inside
-another, in a thread or in a signal handler, finds none idle and makes its own.
+The memory is held during the call and no longer, also where an exception keeps the
+frames of the call alive with its traceback.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ancfuzz.syscalls.message import NO_MEMORY, Message
+from ancfuzz.syscalls.memory import no_buffer
+from ancfuzz.syscalls.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,14 +35,10 @@ class ReceiveResult(NamedTuple):
     address: bytes | None
 
 
-_idle: list[Message] = []
-
-
-def _borrow() -> Message:
-    try:
-        return _idle.pop()
-    except IndexError:
-        return Message()
+def _memory(control: Buffer | None) -> Buffer | int:
+    if isinstance(control, int):  # to a Message it is a capacity
+        raise no_buffer(control)
+    return 0 if control is None else control
 
 
 def sendmsg(
@@ -68,14 +65,11 @@ def sendmsg(
         OSError: with the errno of the call; never EINTR.
         TypeError: something is no C-contiguous buffer.
     """
-    message = _borrow()
-    held: list[object] = []
+    message = Message(_memory(control), writable=False)
     try:
-        message.lend(NO_MEMORY if control is None else control, held, writable=False)
-        return message.send(fd, buffers, flags, address)
+        return message.sendmsg(fd, buffers, flags, address)
     finally:
-        held.clear()
-        _idle.append(message)
+        message.release()
 
 
 def recvmsg(
@@ -104,12 +98,9 @@ def recvmsg(
         OSError: with the errno of the call; never EINTR.
         TypeError: something is no C-contiguous buffer, or read-only.
     """
-    message = _borrow()
-    held: list[object] = []
+    message = Message(_memory(control))
     try:
-        message.lend(NO_MEMORY if control is None else control, held, writable=True)
-        count = message.receive(fd, buffers, flags, address=address, cloexec=cloexec)
-        return ReceiveResult(count, message.length, message.flags, message.address)
+        count = message.recvmsg(fd, buffers, flags, address=address, cloexec=cloexec)
+        return ReceiveResult(count, len(message), message.flags, message.address)
     finally:
-        held.clear()
-        _idle.append(message)
+        message.release()

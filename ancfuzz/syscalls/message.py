@@ -1,13 +1,11 @@
-"""The message header that both system calls take, and the two calls on it.
+"""Control memory, and the two system calls on it.
 
-``struct msghdr`` and ``struct iovec`` are declared as this platform has them.  A
-:class:`Message` is made once and used for any number of calls: what does not change
-from one call to the next (the control memory, the vectors) is not told the C library
-again.
+A :class:`Message` is what ``sendmsg`` and ``recvmsg`` take beside the data, and what is
+left of it afterwards: which memory, how many bytes of it are in use, the flags and the
+sender's address.  It costs little to make, and can be used for any number of calls.
 
-The invariant: after a receive, ``length`` and ``flags`` say what was taken off the
-queue, also where an exception cut the call short; and between calls the message holds
-no memory but its own.
+The invariant: after a receive, the length and the flags say what was taken off the
+queue, also where an exception cut the call short.
 
 This module must not know what control bytes mean.
 """
@@ -18,77 +16,30 @@ import ctypes
 import errno
 import os
 import socket
-import sys
-from typing import TYPE_CHECKING, ClassVar
+from array import array
+from typing import TYPE_CHECKING
 
-from ancfuzz.errors import EnvironmentUnsupported
-from ancfuzz.syscalls.memory import KEEPABLE, address_of, place, share
+from ancfuzz.errors import UsageError
+from ancfuzz.syscalls.header import NOTHING_ARRIVED, Call, idle
+from ancfuzz.syscalls.memory import BYTES_BEGIN, address_of, place, share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from typing_extensions import Buffer
 
-__all__ = ["IOV_MAX", "NO_MEMORY", "Message"]
+__all__ = ["IOV_MAX", "Message"]
 
-if not hasattr(socket, "AF_UNIX") or not hasattr(socket, "CMSG_LEN"):
-    raise EnvironmentUnsupported(
-        f"no descriptor can be passed on {sys.platform}: this Python has no AF_UNIX "
-        "sockets with sendmsg and recvmsg; ancfuzz's codec, cases and corpora work here"
-    )
+_BYTE = array("B", b"\0")
 
 IOV_MAX: int = os.sysconf("SC_IOV_MAX")
 """Most buffers in one call; more are EMSGSIZE (sendmsg(2))."""
-
-# Linux reads two words here; musl declares an int beside padding for each, which is the
-# same memory. POSIX and the BSDs have an int and a socklen_t.
-_LINUX = sys.platform in {"linux", "android"}
-_IovLength = ctypes.c_size_t if _LINUX else ctypes.c_int
-_ControlLength = ctypes.c_size_t if _LINUX else ctypes.c_uint
 
 # As plain ints: or-ing an IntFlag takes half as long as sending a byte.
 _NO_SIGNAL = int(getattr(socket, "MSG_NOSIGNAL", 0))
 _CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 
-_INT_MAX = 2**31 - 1
-_ADDRESS_CAPACITY = 128  # sizeof(struct sockaddr_storage)
-
-NO_MEMORY = bytearray()
-"""What is passed on as NULL and 0."""
-
-# msg_flags before a receive. The kernel writes the field when it has taken a message
-# off the queue, and only then; and it never sets every bit.
-_NOTHING_ARRIVED = -1
-
-
-class _Vector(ctypes.Structure):
-    """``struct iovec``; a field declared ``char *`` takes bytes and addresses alike."""
-
-    base: bytes | int | None
-    length: int
-    _fields_: ClassVar = (("base", ctypes.c_char_p), ("length", ctypes.c_size_t))
-
-
-class Header(ctypes.Structure):
-    """``struct msghdr``."""
-
-    name: bytes | int | None
-    namelen: int
-    iov: int
-    iovlen: int
-    control: bytes | int | None
-    controllen: int
-    flags: int
-    _fields_: ClassVar = (
-        ("name", ctypes.c_char_p),
-        ("namelen", ctypes.c_uint),
-        ("iov", ctypes.c_void_p),
-        ("iovlen", _IovLength),
-        ("control", ctypes.c_char_p),
-        ("controllen", _ControlLength),
-        ("flags", ctypes.c_int),
-    )
-
+_C_INT_BITS = 31  # and one for the sign
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sendmsg.restype = _libc.recvmsg.restype = ctypes.c_ssize_t
@@ -119,179 +70,251 @@ def _no_descriptor(fd: int) -> OverflowError:
     return OverflowError(f"{fd} is no descriptor: expected a C int, -1 or above")
 
 
+def in_use() -> UsageError:
+    """What is raised while a receive is under way."""
+    return UsageError(
+        "another thread, or what this signal handler interrupted, is receiving into "
+        "this buffer: expected one for each"
+    )
+
+
 class Message:
-    """A ``struct msghdr`` and its memory for control bytes, for any number of calls.
+    """Memory for control bytes, and what the last call left there.
 
-    The memory can be neither resized nor released while the message lives.  One message
-    serves one call at a time: threads need one each.
+    The memory is borrowed: it can be neither resized nor released while this lives.
 
-    Attributes:
-        control: the memory for control bytes, as unsigned bytes.
-        capacity: its size in bytes.
-        length: bytes of it in use.  :meth:`send` sends as many; :meth:`receive` sets it
-            to msg_controllen, and to 0 if nothing arrived.
-        flags: msg_flags of the last receive; 0 if nothing arrived.
-        address: the ``sockaddr`` of the last sender, b"" if it has none; None if
-            nothing arrived, or if it was not asked for.
+    One thread at a time.  While a receive is under way, whatever else would touch the
+    memory is refused: a second receive, a send, :meth:`clear`.
     """
 
     __slots__ = (
-        "_entries",
-        "_first",
-        "_header",
+        "_address",
+        "_barred",
+        "_capacity",
+        "_flags",
         "_held",
-        "_name",
-        "_reference",
-        "_vectors",
-        "address",
-        "capacity",
-        "control",
-        "flags",
-        "length",
+        "_length",
+        "_memory",
+        "_where",
     )
 
-    def __init__(self, control: Buffer = NO_MEMORY) -> None:
-        """Take hold of memory for control bytes, none of which is in use at first.
+    def __init__(self, control: Buffer | int, *, writable: bool = True) -> None:
+        """Take hold of memory for control bytes.
 
         Args:
-            control: any writable C-contiguous buffer, at any alignment; none by
-                default.
+            control: any C-contiguous buffer, at any alignment; or a number of bytes,
+                for memory of its own.
+            writable: whether it is to be written to; then none of it is in use yet.  If
+                not, all of it is, to be sent.
 
         Raises:
-            TypeError: it is no buffer, read-only, or not contiguous.
+            ValueError: the number is negative.
+            TypeError: it is no buffer, not contiguous, or read-only although it is to
+                be written to.
         """
-        self.flags = 0
-        self.address: bytes | None = None
-        self._held: list[object] = []
-        self._header = Header()
-        self._reference = ctypes.byref(self._header)
-        self._name = ctypes.create_string_buffer(_ADDRESS_CAPACITY)
-        self._make_room(8)
-        self.lend(control, self._held, writable=True)
-        self.length = 0
+        self._where: int | None
+        self._length = self._flags = 0
+        self._address: bytes | None = None
+        # Why there can be no call now, if there can be none.
+        self._barred: Callable[[], Exception] | None = None
+        if isinstance(control, int):
+            if control < 0:
+                raise ValueError(f"a capacity of {control} bytes: expected 0 or more")
+            # Nobody else sees this memory, so that nothing has to hold it in its place.
+            own = _BYTE * control
+            self._memory: array[int] | memoryview = own
+            self._held: list[object] | None = None
+            self._where, self._capacity = own.buffer_info()
+            return
+        self._held = []
+        self._where, self._capacity = place(control, self._held, writable=writable)
         # A view of no bytes cannot be cast.
-        self.control = memoryview(control if self.capacity else NO_MEMORY).cast("B")
+        self._memory = memoryview(control if self._capacity else b"").cast("B")
+        if not writable:
+            self._length = self._capacity
 
-    def lend(self, control: Buffer, held: list[object], *, writable: bool) -> None:
-        """Let ``msg_control`` name this memory, all of it in use, while it is held."""
-        where, size = place(control, held, writable=writable)
-        self._header.control = where
-        self.capacity = self.length = size
+    @property
+    def capacity(self) -> int:
+        """The size of the memory in bytes."""
+        return self._capacity
 
-    def _make_room(self, count: int) -> None:
-        self._vectors = (_Vector * count)()
-        self._entries = tuple(self._vectors)
-        self._first = self._entries[0]
-        self._header.iov = ctypes.addressof(self._vectors)
+    def __len__(self) -> int:
+        """Bytes in use."""
+        return self._length
 
-    def _point_at(self, buffers: Sequence[Buffer], *, writable: bool) -> list[object]:
-        """Let the vectors name these buffers; what is returned holds them there."""
-        count = len(buffers)
-        if count > len(self._entries):
-            self._make_room(count)
-        self._header.iovlen = count
-        held: list[object] = []
-        try:
-            for entry, buffer in zip(self._entries, buffers, strict=False):
-                entry.base, entry.length = place(buffer, held, writable=writable)
-        except BaseException:
-            held.clear()
-            raise
-        return held
+    @property
+    def flags(self) -> int:
+        """``msg_flags`` of the last receive; 0 if it failed, or after :meth:`clear`."""
+        return self._flags
+
+    @property
+    def address(self) -> bytes | None:
+        """The ``sockaddr`` of the last sender: b"" if it has none.
+
+        None if it was not asked for, if the receive failed, and after :meth:`clear`.
+        """
+        return self._address
+
+    @property
+    def control(self) -> bytes:
+        """A copy of the bytes in use: what a send sends."""
+        return self._memory[: self._length].tobytes()
+
+    def clear(self) -> None:
+        """Have no byte in use, no flags and no address.
+
+        Raises:
+            UsageError: a receive is under way.
+        """
+        if self._barred is in_use:
+            raise in_use()
+        if self._length:
+            self._forget()
+        self._flags = 0
+        self._address = None
+
+    def _forget(self) -> None:
+        """Have no byte in use any more; called where some are."""
+        self._length = 0
+
+    def release(self) -> None:
+        """Let go of the memory; what is left can be neither sent nor received into."""
+        if self._held is not None:
+            self._held.clear()
+        self._memory = _BYTE
+        self._length = self._capacity = 0
+
+    def _arrived(self) -> None:
+        """What there is to be done about control bytes as soon as they are here."""
 
     # What nearly everybody has, one bytes to send or one bytearray to receive into, is
-    # quicker below than through place(). And what holds the memory is dropped at the
+    # quicker below than through point_at(). And what holds the memory is dropped at the
     # end, not left to the frame: a traceback would keep that, and the memory with it.
 
-    def send(
+    def sendmsg(
         self,
         fd: int,
         buffers: Sequence[Buffer],
         flags: int = 0,
         address: bytes | None = None,
     ) -> int:
-        """Call ``sendmsg`` with the control bytes in use; see :func:`sendmsg`."""
-        if not -1 <= fd <= _INT_MAX:
+        """Send data and the control bytes in use; see :func:`ancfuzz.syscalls.sendmsg`.
+
+        They stay in use: a second call sends them again.
+
+        Returns:
+            Data bytes sent.
+
+        Raises:
+            OSError: with the errno of the call; nothing was sent.
+            EnvironmentUnsupported: they are laid out for another system.
+            UsageError: a receive is under way.
+        """
+        if fd >> _C_INT_BITS and fd != -1:
             raise _no_descriptor(fd)
-        header = self._header
+        if self._barred is not None:
+            raise self._barred()
+        try:
+            call = idle.pop()
+        except IndexError:
+            call = Call()
+        header = call.header
         held: list[object] | None = None
         try:
-            if (
-                len(buffers) == 1
-                and type(data := buffers[0]) is bytes
-                and len(data) <= KEEPABLE
-            ):
-                first = self._first
-                first.base = data
+            if len(buffers) == 1 and type(data := buffers[0]) is bytes:
+                first = call.first
+                first.base = id(data) + BYTES_BEGIN
                 first.length = len(data)
-                header.iovlen = 1
             else:
-                held = self._point_at(buffers, writable=False)
-            header.controllen = self.length
+                held = call.point_at(buffers, writable=False)
+            header.control = self._where
+            header.controllen = self._length
             if address is not None:
-                header.name, header.namelen = address, len(address)
+                address = bytes(memoryview(address))
+                header.name = id(address) + BYTES_BEGIN
+                header.namelen = len(address)
             flags |= _NO_SIGNAL
-            while (count := libc_sendmsg(fd, self._reference, flags)) < 0:
+            while (count := libc_sendmsg(fd, call.reference, flags)) < 0:
                 _raise_unless_interrupted()
             return count
         finally:
-            if held:
+            if held is not None:
                 held.clear()
+                header.iovlen = 1
             if address is not None:
                 header.name, header.namelen = None, 0
+            idle.append(call)
 
-    def receive(
+    def recvmsg(
         self,
         fd: int,
         buffers: Sequence[Buffer],
         flags: int = 0,
-        *,
         address: bool = False,
         cloexec: bool = True,
     ) -> int:
-        """Call ``recvmsg`` with all of the control memory; see :func:`recvmsg`.
+        """Receive data and control bytes; see :func:`ancfuzz.syscalls.recvmsg`.
 
-        Whatever leaves it, ``length`` and ``flags`` are those of what was taken off the
-        queue: a signal handler may raise just when something has arrived.
+        Clears first, so that after a receive that failed there is nothing.  Whatever
+        leaves it, length and flags are those of what was taken off the queue: a signal
+        handler may raise just when something has arrived.
+
+        Returns:
+            Data bytes received.
+
+        Raises:
+            OSError: with the errno of the call.
+            EnvironmentUnsupported: the memory is for control bytes of another system.
+            UsageError: a receive is under way.
         """
-        if not -1 <= fd <= _INT_MAX:
+        if fd >> _C_INT_BITS and fd != -1:
             raise _no_descriptor(fd)
-        header = self._header
-        header.flags = _NOTHING_ARRIVED
-        self.length = self.flags = 0
-        self.address = None
+        if self._barred is not None:
+            raise self._barred()
+        self._barred = in_use  # at once: no other thread runs between these two
+        try:
+            call = idle.pop()
+        except IndexError:
+            call = Call()
+        header = call.header
+        header.flags = NOTHING_ARRIVED
         shared: ctypes.c_char | None = None
         held: list[object] | None = None
         try:
+            if self._length:
+                self._forget()
+            self._flags = 0
+            self._address = None
             if (
                 len(buffers) == 1
                 and type(data := buffers[0]) is bytearray
                 and (size := len(data))
             ):
                 shared = share(data)
-                first = self._first
+                first = call.first
                 first.base = address_of(shared)
                 first.length = size
-                header.iovlen = 1
             else:
-                held = self._point_at(buffers, writable=True)
-            header.controllen = self.capacity
+                held = call.point_at(buffers, writable=True)
+            header.control = self._where
+            header.controllen = self._capacity
             if address:
-                header.name = address_of(self._name)
-                header.namelen = _ADDRESS_CAPACITY
+                call.ask_for_sender()
             if cloexec:
                 flags |= _CLOSE_ON_EXEC
-            while (count := libc_recvmsg(fd, self._reference, flags)) < 0:
+            while (count := libc_recvmsg(fd, call.reference, flags)) < 0:
                 _raise_unless_interrupted()
             return count
         finally:
-            shared = None
-            if held:
-                held.clear()
-            if (arrived := header.flags) != _NOTHING_ARRIVED:
-                self.flags = arrived
-                self.length = header.controllen
-                if address:
-                    self.address = self._name.raw[: header.namelen]
+            if (arrived := header.flags) != NOTHING_ARRIVED:
+                self._flags = arrived
+                if length := header.controllen:
+                    self._length = length
+                    self._arrived()
             if address:
-                header.name, header.namelen = None, 0
+                self._address = call.sender()
+            self._barred = shared = None
+            if held is not None:
+                held.clear()
+                header.iovlen = 1
+            idle.append(call)
