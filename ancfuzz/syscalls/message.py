@@ -269,9 +269,6 @@ class Message:
         """
         if fd >> _C_INT_BITS and fd != -1:
             raise _no_descriptor(fd)
-        if self._barred is not None:
-            raise self._barred()
-        self._barred = in_use  # at once: no other thread runs between these two
         try:
             call = idle.pop()
         except IndexError:
@@ -280,6 +277,10 @@ class Message:
         header.flags = NOTHING_ARRIVED
         shared: ctypes.c_char | None = None
         held: list[object] | None = None
+        if self._barred is not None:
+            raise self._barred()
+        # No other thread and no signal handler runs between the question and the try.
+        self._barred = in_use
         try:
             if self._length:
                 self._forget()
