@@ -1,4 +1,4 @@
-"""The seed among threads: one socket for many, and what one buffer for many comes to."""
+"""The seed among threads: one socket for many, and one buffer for many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ancfuzz import UsageError
-from ancfuzz.ancillary import ScmRights, SocketAncillary, account
+from ancfuzz.ancillary import ScmRights, SocketAncillary
 from ancfuzz.descriptors import open_numbers
 from ancfuzz.sockets import UnixDatagram, UnixSeqpacket, UnixStream
 
@@ -159,7 +159,7 @@ def test_threads_that_share_a_buffer_close_nothing_twice() -> None:
     """It is not meant to be shared; who does gets refusals, and no more harm."""
     ours, theirs = UnixStream.pair()
     file, other = os.memfd_create("sent"), os.memfd_create("not sent")
-    inode, other_inode = os.fstat(file).st_ino, os.fstat(other).st_ino
+    inode, other_inode = (os.fstat(number).st_ino for number in (file, other))
     shared = SocketAncillary(64)
     over = threading.Event()
     taken: list[int] = []
@@ -200,39 +200,43 @@ def test_threads_that_share_a_buffer_close_nothing_twice() -> None:
                 assert os.fstat(number).st_ino == other_inode
                 os.close(number)
 
-    stop = threading.Timer(1.5, over.set)
     theirs.socket.setblocking(False)
     ours.socket.settimeout(0.1)
+    stop = threading.Timer(1.0, over.set)
+    stop.start()
     with ours, theirs, shared:
-        stop.start()
-        try:
-            run(*[lambda seed=seed: use(seed) for seed in range(4)], send, watch)
-        finally:
-            over.set()
-            stop.join()
+        run(*[lambda seed=seed: use(seed) for seed in range(4)], send, watch)
+    stop.cancel()
     for number in (file, other):
         os.close(number)
     assert taken
 
 
-def test_of_all_who_take_at_once_one_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between looking and taking, somebody else takes."""
+@pytest.mark.usefixtures("hurried")
+def test_of_all_who_take_at_once_one_gets_them() -> None:
+    rounds, threads, count = 400, 4, 3
     ours, theirs = UnixStream.pair()
-    with ours, theirs, SocketAncillary(64) as ancillary:
-        sent = SocketAncillary(64)
-        sent.add_fds([ours.fileno()])
+    sent, ancillary = SocketAncillary(64), SocketAncillary(64)
+    sent.add_fds([ours.fileno()] * count)
+    theirs.socket.settimeout(PATIENCE)
+
+    def arrive() -> None:
+        for number in taken[-1] if taken else ():
+            os.close(number)
+        taken.append([])
         ours.send_vectored_with_ancillary([b"x"], sent)
         theirs.recv_vectored_with_ancillary([bytearray(1)], ancillary)
-        stolen: list[int] = []
 
-        def close(first: int, behind: int) -> None:
-            stolen.extend(ancillary.take_fds())
-            closed.append((first, behind))
-            real(first, behind)
+    taken: list[list[int]] = []
+    ready = threading.Barrier(threads, arrive, PATIENCE)
 
-        closed: list[tuple[int, int]] = []
-        real = os.closerange
-        monkeypatch.setattr(account.os, "closerange", close)
-        ancillary.clear()
-        assert stolen == []
-        assert len(closed) == 1
+    def take() -> None:
+        for _ in range(rounds):
+            ready.wait()
+            taken[-1].extend(ancillary.take_fds())
+
+    with ours, theirs:
+        run(*[take] * threads)
+    for number in taken[-1]:
+        os.close(number)
+    assert [len(numbers) for numbers in taken] == [count] * rounds

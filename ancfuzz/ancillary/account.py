@@ -60,8 +60,10 @@ class Account:
     def enter(self, record: bytes) -> None:
         """Own what these control bytes, which the kernel wrote, say is installed.
 
-        Whatever was owned before has been taken or closed.
+        What was owned before is closed: threads may have seen to it that there is some.
         """
+        if self._owned or self._unread:
+            self.close()
         self._unread = record  # at once: what interrupts the reading leaves it unread
         self._read()
 

@@ -243,6 +243,18 @@ class SocketAncillary(Message):
             raise in_use()
         return account.take_pidfds()
 
+    def clear(self) -> None:
+        """Forget the messages, and close received descriptors that were not taken.
+
+        Raises:
+            UsageError: another thread is receiving into this buffer.
+        """
+        if self._barred is in_use:
+            raise in_use()
+        self._forget()
+        self._flags = 0
+        self._address = None
+
     def _forget(self) -> None:
         account = self._account
         if account is not None:
