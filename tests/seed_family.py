@@ -7,6 +7,7 @@ threads, as one that runs tests may be, must not fork.
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ancfuzz.ancillary import SocketAncillary
+from ancfuzz.ancillary import ScmRights, SocketAncillary
 from ancfuzz.descriptors import is_open, open_numbers
 from ancfuzz.sockets import UnixDatagram, UnixStream
 
@@ -57,9 +58,16 @@ def receive(sock: UnixStream, ancillary: SocketAncillary) -> int:
     return sock.recv_vectored_with_ancillary([bytearray(1)], ancillary)
 
 
+def numbers_in(ancillary: SocketAncillary) -> list[int]:
+    found = [one for one in ancillary.messages() if isinstance(one, ScmRights)]
+    return [number for message in found for number in message]
+
+
 def owned() -> Any:
     """Fork with descriptors that were received and not taken."""
     answers: dict[str, Any] = {}
+    numbers: list[int] = []
+    ancillary = SocketAncillary(0)
     ours, theirs = UnixStream.pair()
     before = open_numbers()
     with ours, theirs:
@@ -94,7 +102,7 @@ def owned() -> Any:
             ancillary = SocketAncillary(64)
             send(ours, ours.fileno(), theirs.fileno())
             receive(theirs, ancillary)
-            numbers = [number for item in ancillary.messages() for number in item]  # type: ignore[union-attr]
+            numbers[:] = numbers_in(ancillary)
             if child is receive_more:
                 send(ours, ours.fileno())
             answers[child.__name__] = {
@@ -146,7 +154,7 @@ def _answer(stream: UnixStream) -> None:
         os.close(writer)
 
 
-def _answer_by_number(number: int) -> None:
+def answer_by_number(number: int) -> None:
     import socket
 
     _answer(UnixStream.from_socket(socket.socket(fileno=number)))
@@ -156,7 +164,7 @@ def multiprocesses() -> Any:
     """A socket as an argument of ``multiprocessing``, by each start method."""
     answers: dict[str, Any] = {}
     for method in multiprocessing.get_all_start_methods():
-        context = multiprocessing.get_context(method)
+        context: Any = multiprocessing.get_context(method)
         ours, theirs = UnixStream.pair()
         reader, writer = os.pipe()
         with ours, SocketAncillary(64) as ancillary:
@@ -185,7 +193,7 @@ def inherited() -> Any:
     ours, theirs = UnixStream.pair()
     reader, writer = os.pipe()
     with ours, SocketAncillary(64) as ancillary:
-        program = f"import seed_family as f; f._answer_by_number({theirs.fileno()})"
+        program = f"import seed_family as f; f.answer_by_number({theirs.fileno()})"
         with subprocess.Popen(
             [sys.executable, "-c", program], pass_fds=[theirs.fileno()]
         ) as process:
@@ -225,15 +233,14 @@ def denied() -> Any:
                 os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
             with UnixDatagram.bind("") as client:
                 for name, path in paths.items():
-                    for how, use in (
-                        ("send", client.send_vectored_with_ancillary_to),
-                        (
-                            "connect",
-                            lambda *args: UnixDatagram.connect(args[-1]).close(),
-                        ),
-                    ):
+                    for how in ("send", "connect"):
                         try:
-                            use([b"x"], NOTHING, path)
+                            if how == "send":
+                                client.send_vectored_with_ancillary_to(
+                                    [b"x"], NOTHING, path
+                                )
+                            else:
+                                UnixDatagram.connect(path).close()
                         except OSError as error:
                             said = errno.errorcode[error.errno or 0]
                         else:
@@ -263,6 +270,6 @@ SCENARIOS = {
 
 
 if __name__ == "__main__":
-    import seed_family  # so that what is pickled has a name in other processes
-
-    sys.stdout.write(json.dumps(seed_family.SCENARIOS[sys.argv[1]]()))
+    # By its name, so that what is pickled is found in other processes.
+    named = importlib.import_module("seed_family")
+    sys.stdout.write(json.dumps(named.SCENARIOS[sys.argv[1]]()))

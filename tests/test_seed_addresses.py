@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from ancfuzz.descriptors import open_numbers
 from ancfuzz.sockets import InvalidInput, UnixDatagram, UnixSeqpacket, UnixStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LONGEST = 107 if sys.platform == "linux" else 103
 NOTHING = SocketAncillary(0)
@@ -92,12 +93,13 @@ def test_a_path_that_is_too_long_is_refused_before_anything_is_sent(
 ) -> None:
     path = kind("n" * length)
     with UnixDatagram.bind("client") as client:
-        for use in (
+        uses: list[Callable[[Any], object]] = [
             UnixDatagram.bind,
             UnixDatagram.connect,
             UnixStream.connect,
-            lambda path: send(client, path),
-        ):
+            partial(send, client),
+        ]
+        for use in uses:
             with pytest.raises(InvalidInput, match=f"a path of {length} bytes") as told:
                 use(path)
             assert "a shorter one can lead there by a link" in str(told.value)
@@ -165,7 +167,11 @@ def test_nobody_is_there(path: str, number: int, here: Path) -> None:
         UnixDatagram.bind("client") as client,
     ):
         stream.bind("stream")
-        for use in (UnixDatagram.connect, lambda path: send(client, path)):
+        uses: list[Callable[[Any], object]] = [
+            UnixDatagram.connect,
+            partial(send, client),
+        ]
+        for use in uses:
             with pytest.raises(OSError, match=os.strerror(number)) as told:
                 use(path)
             assert told.value.errno == number
@@ -224,7 +230,8 @@ def test_an_empty_path_is_any_abstract_name_and_no_destination() -> None:
             assert name[0] == 0
         send(one, names[1])
         assert heard_from(other) == names[0]
-        for use in (UnixDatagram.connect, lambda path: send(one, path)):
+        uses: list[Callable[[Any], object]] = [UnixDatagram.connect, partial(send, one)]
+        for use in uses:
             with pytest.raises(OSError, match="Invalid argument"):
                 use("")
 

@@ -8,6 +8,7 @@ import mmap
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,7 +66,7 @@ WHOLE: dict[str, Callable[[], Any]] = {
     "bytearray": lambda: dirty(SIZE),
     "mmap": lambda: mmap.mmap(-1, SIZE),
     **{
-        f"array {code}": lambda code=code: array.array(code, bytes(dirty(SIZE)))
+        f"array {code}": partial(array.array, code, bytes(dirty(SIZE)))
         for code in "bBhHiIlLqQfd"
     },
     "ctypes": ctypes.c_double * (SIZE // 8),
@@ -107,7 +108,7 @@ def test_at_any_alignment(
     exchange(pair, into, data, out)
     for view in (into, data, out):
         whole = view.obj
-        around = bytes(memoryview(whole).cast("B"))  # type: ignore[arg-type]
+        around = bytes(memoryview(whole).cast("B"))
         at = 15 - offset if view is data else offset
         assert around[:at] == bytes([CANARY]) * at
         assert {*around[at + SIZE :]} == {CANARY}
@@ -119,13 +120,13 @@ def test_of_any_kind(pair: tuple[Any, Any], kind: str) -> None:
     exchange(pair, make(), make(), make())
 
 
-READ_ONLY = {
+READ_ONLY: dict[str, Callable[[], Any]] = {
     "bytes": lambda: bytes(SIZE),
     "no bytes": lambda: b"",
     "view": lambda: memoryview(bytearray(SIZE)).toreadonly(),
     "mmap": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ),
 }
-WITH_GAPS = {
+WITH_GAPS: dict[str, Callable[[], Any]] = {
     "every other": lambda: memoryview(bytearray(SIZE))[::2],
     "backwards": lambda: memoryview(bytearray(SIZE))[::-1],
 }

@@ -135,6 +135,8 @@ def test_a_buffer_that_is_receiving_is_not_to_be_touched() -> None:
             assert time.monotonic() < deadline
         for touch in (
             ancillary.clear,
+            ancillary.take_fds,
+            ancillary.take_pidfds,
             lambda: ancillary.add_fds([0]),
             lambda: ancillary.add_creds([]),
             lambda: ours.send_vectored_with_ancillary([b"x"], ancillary),

@@ -61,8 +61,12 @@ class SocketAncillary(Message):
     to it writes to the messages.
 
     One thread at a time: threads have one each.  While one of them receives, adding,
-    sending, clearing and a second receive are refused with a UsageError; and whatever
-    threads do with one that they share, a descriptor is handed over or closed once.
+    sending, clearing, taking and a second receive are refused with a UsageError; and
+    whatever threads do with one that they share, a descriptor is handed over or closed
+    once.  After a fork there are two, each with its own process's descriptors.
+
+    It may be used again and again, or made for each message: it costs little.  What it
+    closes it closes in runs, faster than ``os.close`` for each.
     """
 
     __slots__ = ("__weakref__", "_account", "_layout")
@@ -222,26 +226,28 @@ class SocketAncillary(Message):
 
         They are the caller's to close from now on.  Empty if nothing arrived, or if
         they were taken or closed before.
+
+        Raises:
+            UsageError: another thread is receiving into this buffer.
         """
-        account = self._account
-        if account is None:
-            return []
         if self._barred is in_use:
             raise in_use()
-        return account.take_fds()
+        account = self._account
+        return [] if account is None else account.take_fds()
 
     def take_pidfds(self) -> list[int]:
         """Hand over the received pidfds (SO_PASSPIDFD), as :meth:`take_fds` does.
 
         Where the kernel could install none it says a negative errno; that is in
         :meth:`messages`, and is not a descriptor.
+
+        Raises:
+            UsageError: another thread is receiving into this buffer.
         """
-        account = self._account
-        if account is None:
-            return []
         if self._barred is in_use:
             raise in_use()
-        return account.take_pidfds()
+        account = self._account
+        return [] if account is None else account.take_pidfds()
 
     def clear(self) -> None:
         """Forget the messages, and close received descriptors that were not taken.
