@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -156,12 +157,23 @@ def test_a_buffer_that_is_receiving_is_not_to_be_touched() -> None:
         ] == [1]
 
 
+def keep_watch(over: threading.Event, file: int) -> None:
+    """Whoever closes a number twice closes one of these, sooner or later."""
+    inode = os.fstat(file).st_ino
+    while not over.is_set():
+        mine = [os.dup(file) for _ in range(3)]
+        time.sleep(0)
+        for number in mine:
+            assert os.fstat(number).st_ino == inode
+            os.close(number)
+
+
 @pytest.mark.usefixtures("hurried")
 def test_threads_that_share_a_buffer_close_nothing_twice() -> None:
     """It is not meant to be shared; who does gets refusals, and no more harm."""
     ours, theirs = UnixStream.pair()
     file, other = os.memfd_create("sent"), os.memfd_create("not sent")
-    inode, other_inode = (os.fstat(number).st_ino for number in (file, other))
+    inode = os.fstat(file).st_ino
     shared = SocketAncillary(64)
     over = threading.Event()
     taken: list[int] = []
@@ -178,9 +190,11 @@ def test_threads_that_share_a_buffer_close_nothing_twice() -> None:
         room = bytearray(1)
         while not over.is_set():
             try:
-                match rng.randrange(4):
+                match rng.randrange(5):
                     case 0:
                         shared.clear()
+                    case 2:
+                        shared.add_fds([other] * 3)
                     case 1:
                         for number in shared.take_fds():
                             assert os.fstat(number).st_ino == inode
@@ -193,21 +207,16 @@ def test_threads_that_share_a_buffer_close_nothing_twice() -> None:
             except BlockingIOError:
                 time.sleep(0)
 
-    def watch() -> None:
-        """Whoever closes a number twice closes one of these, sooner or later."""
-        while not over.is_set():
-            mine = [os.dup(other) for _ in range(3)]
-            time.sleep(0)
-            for number in mine:
-                assert os.fstat(number).st_ino == other_inode
-                os.close(number)
-
     theirs.socket.setblocking(False)
     ours.socket.settimeout(0.1)
     stop = threading.Timer(1.0, over.set)
     stop.start()
     with ours, theirs, shared:
-        run(*[lambda seed=seed: use(seed) for seed in range(4)], send, watch)
+        run(
+            *[lambda seed=seed: use(seed) for seed in range(4)],
+            send,
+            partial(keep_watch, over, other),
+        )
     stop.cancel()
     for number in (file, other):
         os.close(number)

@@ -7,7 +7,7 @@ what else is written there changes nothing about what is owned.
 
 The invariant: a descriptor is entered once, and leaves the account once, by being taken
 or by being closed.  That holds for threads, too: what they race for is an entry of a
-dictionary, which only one of them can pop.
+list, and only one of them can pop it.
 
 This module must not know where the bytes came from.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ancfuzz.ancillary.items import ScmRights, UnknownMessage, descriptors, read
 from ancfuzz.closing import runs
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Account"]
 
-_FDS: Final = "descriptors"
-_PIDFDS: Final = "pidfds"
+_Entry = TypeVar("_Entry")
 
 
 class _Owned(NamedTuple):
-    """Descriptors of one kind.
+    """What one record had of one kind.
 
     Attributes:
         numbers: in the order of their arrival.
@@ -50,60 +49,65 @@ class Account:
     of where the first of all was received.
     """
 
-    __slots__ = ("_layout", "_owned", "_unread")
+    __slots__ = ("_fds", "_layout", "_pidfds", "_unread")
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._unread = b""
-        self._owned: dict[str, _Owned] = {}
+        # Lists because to pop and to extend are one step each, whatever threads do.
+        self._unread: list[bytes] = []
+        self._fds: list[_Owned] = []
+        self._pidfds: list[_Owned] = []
 
     def enter(self, record: bytes) -> None:
-        """Own what these control bytes, which the kernel wrote, say is installed.
-
-        What was owned before is closed: threads may have seen to it that there is some.
-        """
-        if self._owned or self._unread:
-            self.close()
-        self._unread = record  # at once: what interrupts the reading leaves it unread
+        """Own what these control bytes, which the kernel wrote, say is installed."""
+        self._unread.append(record)  # at once: what interrupts the reading leaves it
         self._read()
 
     def _read(self) -> None:
-        self._owned = _installed(self._unread, self._layout).copy()
-        self._unread = b""
+        while self._unread and (record := _pop(self._unread)):
+            try:
+                fds, pidfds = _installed(record, self._layout)
+            except BaseException:
+                self._unread.append(record)
+                raise
+            self._fds += fds
+            if pidfds:
+                self._pidfds += pidfds
 
     def take_fds(self) -> list[int]:
         """Hand over what came in SCM_RIGHTS messages, in its order."""
-        return self._take(_FDS)
+        return self._take(self._fds)
 
     def take_pidfds(self) -> list[int]:
         """Hand over what came in SCM_PIDFD messages."""
-        return self._take(_PIDFDS)
+        return self._take(self._pidfds)
 
-    def _take(self, kind: str) -> list[int]:
+    def _take(self, owned: list[_Owned]) -> list[int]:
         if self._unread:
             self._read()
-        taken = self._owned.pop(kind, None)
-        return [] if taken is None else list(taken.numbers)
+        taken: list[int] = []
+        while owned and (one := _pop(owned)):
+            taken += one.numbers
+        return taken
 
     def untaken(self) -> tuple[int, ...]:
         """What would be closed."""
         if self._unread:
             self._read()
-        return sum((owned.numbers for owned in tuple(self._owned.values())), ())
+        owned = (*self._fds, *self._pidfds)
+        return tuple(number for one in owned for number in one.numbers)
 
     def close(self) -> None:
         """Close what nobody has taken."""
         if self._unread:
             self._read()
-        owned = self._owned
-        for kind in tuple(owned):
-            closing = owned.pop(kind, None)
-            if closing is not None:
-                for first, behind in closing.runs:
+        for owned in (self._fds, self._pidfds):
+            while owned and (one := _pop(owned)):
+                for first, behind in one.runs:
                     os.closerange(first, behind)
 
     def __del__(self) -> None:
-        if self._owned or self._unread:
+        if self._fds or self._pidfds or self._unread:
             try:
                 warnings.warn(
                     f"received descriptors {self.untaken()} were neither taken nor "
@@ -116,27 +120,38 @@ class Account:
                 self.close()
 
 
+def _pop(entries: list[_Entry]) -> _Entry | None:
+    """An entry, for one thread alone; None if somebody else was quicker."""
+    try:
+        return entries.pop()
+    except IndexError:
+        return None
+
+
 # The kernel gives out the lowest numbers that are free: whoever closes what arrived
 # before the next receive gets the same numbers, and so the same bytes, again.
 @lru_cache(maxsize=16)
-def _installed(record: bytes, layout: Layout) -> dict[str, _Owned]:
-    """By kind, what control bytes say is installed; no kind of which there is none."""
+def _installed(
+    record: bytes, layout: Layout
+) -> tuple[tuple[_Owned, ...], tuple[_Owned, ...]]:
+    """What control bytes say is installed: descriptors, and pidfds."""
     pidfd = (layout.sol_socket, layout.scm_pidfd)
-    found: dict[str, list[int]] = {}
+    fds: list[int] = []
+    pidfds: list[int] = []
     messages, _ = read(record, layout)
     for message in messages:
         if isinstance(message, ScmRights):
-            found.setdefault(_FDS, []).extend(message.fds)
+            fds += message.fds
         elif (
             isinstance(message, UnknownMessage)
             and (message.level, message.type) == pidfd
         ):
-            found.setdefault(_PIDFDS, []).extend(descriptors(message.data, layout))
-    owned: dict[str, _Owned] = {}
-    for kind, told in found.items():
-        # Where it could install none, the kernel says why: -EMFILE for a pidfd (R4,
-        # scm_pidfd_recv in net/core/scm.c), any errno under SO_RIGHTS_NOTRUNC (R21).
-        installed = tuple(number for number in told if number >= 0)
-        if installed:
-            owned[kind] = _Owned(installed, tuple(runs(sorted(installed))))
-    return owned
+            pidfds += descriptors(message.data, layout)
+    return _owned(fds), _owned(pidfds)
+
+
+def _owned(told: list[int]) -> tuple[_Owned, ...]:
+    # Where it could install none, the kernel says why: -EMFILE for a pidfd (R4,
+    # scm_pidfd_recv in net/core/scm.c), any errno under SO_RIGHTS_NOTRUNC (R21).
+    numbers = tuple(number for number in told if number >= 0)
+    return (_Owned(numbers, tuple(runs(sorted(numbers)))),) if numbers else ()

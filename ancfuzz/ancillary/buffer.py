@@ -162,11 +162,13 @@ class SocketAncillary(Message):
             ValueError: something is no C int.
             UsageError: another thread is receiving into this buffer.
         """
-        if self._barred is in_use:
-            raise in_use()
         numbers = tuple(fds)
         layout = self._layout
         pack_into, length, space = rights_form(layout, len(numbers))
+        # No other thread runs between the question and the writing: what is in the
+        # memory when something has arrived is what is owned.
+        if self._barred is in_use:
+            raise in_use()
         start = self._length
         stop = start + space
         if stop > self._capacity:
@@ -193,15 +195,16 @@ class SocketAncillary(Message):
             ValueError: a value does not fit into its field.
             UsageError: another thread is receiving into this buffer.
         """
-        if self._barred is in_use:
-            raise in_use()
         abi = self._layout.abi
         whole = encode([credentials_message(creds, abi)], abi)
+        memory = memoryview(self._memory)
+        if self._barred is in_use:  # as above
+            raise in_use()
         start = self._length
         stop = start + len(whole)
         if stop > self._capacity:
             return False
-        memoryview(self._memory)[start:stop] = whole
+        memory[start:stop] = whole
         self._length = stop
         return True
 
@@ -267,11 +270,11 @@ class SocketAncillary(Message):
             account.close()
         self._length = 0
 
-    def _arrived(self) -> None:
+    def _arrived(self, length: int) -> None:
         account = self._account
         if account is None:
             account = self._account = Account(self._layout)
-        account.enter(self.control)
+        account.enter(self._memory[:length].tobytes())
 
     def __enter__(self) -> Self:
         return self

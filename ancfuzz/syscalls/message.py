@@ -184,7 +184,7 @@ class Message:
         self._memory = _BYTE
         self._length = self._capacity = 0
 
-    def _arrived(self) -> None:
+    def _arrived(self, length: int) -> None:
         """What there is to be done about control bytes as soon as they are here."""
 
     # What nearly everybody has, one bytes to send or one bytearray to receive into, is
@@ -311,7 +311,7 @@ class Message:
                 self._flags = arrived
                 if length := header.controllen:
                     self._length = length
-                    self._arrived()
+                    self._arrived(length)
             if address:
                 self._address = call.sender()
             self._barred = shared = None
