@@ -218,6 +218,8 @@ class SocketAncillary(Message):
             MalformedControl: behind the last message that was whole, somebody has
                 written to the buffer what is no message.  The kernel never does.
         """
+        if not self._length:
+            return iter(())
         control = self.control
         items, broken = read(control, self._layout)
         if broken is None:
@@ -260,7 +262,8 @@ class SocketAncillary(Message):
         """
         if self._barred is in_use:
             raise in_use()
-        self._forget()
+        if self._length or self._account is not None:
+            self._forget()
         self._flags = 0
         self._address = None
 
