@@ -112,16 +112,15 @@ class Reference(Implementation):
         control_capacity: int,
         flags: int = 0,
     ) -> Received:
-        data, control = bytearray(data_capacity), bytearray(control_capacity)
-        count, length, shown, _ = syscalls.recvmsg(
-            sock.fileno(), [data], control, flags
-        )
+        data, message = bytearray(data_capacity), syscalls.Message(control_capacity)
+        count = message.recvmsg(sock.fileno(), [data], flags)
+        control, shown = message.control, message.flags
         return Received(
             data=bytes(data[:count]),
-            messages=tuple(decode(control[:length])),
+            messages=tuple(decode(control)),
             truncated=bool(shown & _MSG_CTRUNC),
             flags=shown,
-            control_length=length,
+            control_length=len(control),
         )
 
 

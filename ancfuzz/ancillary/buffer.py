@@ -277,7 +277,7 @@ class SocketAncillary(Message):
         account = self._account
         if account is None:
             account = self._account = Account(self._layout)
-        account.enter(self._memory[:length].tobytes())
+        account.enter(bytes(self._memory[:length]))
 
     def __enter__(self) -> Self:
         return self

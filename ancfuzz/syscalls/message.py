@@ -122,16 +122,19 @@ class Message:
                 raise ValueError(f"a capacity of {control} bytes: expected 0 or more")
             # Nobody else sees this memory, so that nothing has to hold it in its place.
             own = _BYTE * control
-            self._memory: array[int] | memoryview = own
+            self._memory: array[int] | memoryview | bytes = own
             self._held: list[object] | None = None
             self._where, self._capacity = own.buffer_info()
             return
         self._held = []
         self._where, self._capacity = place(control, self._held, writable=writable)
-        # A view of no bytes cannot be cast.
-        self._memory = memoryview(control if self._capacity else b"").cast("B")
         if not writable:
             self._length = self._capacity
+        if type(control) is bytes:
+            self._memory = control
+        else:
+            # A view of no bytes cannot be cast.
+            self._memory = memoryview(control if self._capacity else b"").cast("B")
 
     @property
     def capacity(self) -> int:
@@ -158,7 +161,7 @@ class Message:
     @property
     def control(self) -> bytes:
         """A copy of the bytes in use: what a send sends."""
-        return self._memory[: self._length].tobytes()
+        return bytes(self._memory[: self._length])
 
     def clear(self) -> None:
         """Have no byte in use, no flags and no address.
