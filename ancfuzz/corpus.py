@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
+    "MOST_BYTES",
     "SUFFIX",
+    "bounded",
     "case_files",
     "case_id",
+    "content",
     "dumps",
     "loads",
     "read",
@@ -38,7 +41,9 @@ __all__ = [
 ]
 
 SUFFIX = ".anc.json"
-_MOST_BYTES = 4 << 20
+MOST_BYTES = 4 << 20
+"""Bytes of a file or a stream that are read: more is no case."""
+
 _NOT_IN_A_NAME = str.maketrans({"/": "-", "\0": "-"})
 
 _decoder = msgspec.json.Decoder(Case)
@@ -56,8 +61,17 @@ def loads(text: bytes | str, *, where: str = "case") -> Case:
         UsageError: not JSON, not a case, or a case that makes no sense; with the place.
     """
     try:
+        if isinstance(text, bytes):
+            # The decoder would count from the beginning of a string, not of the file.
+            text = text.decode()
         case = _decoder.decode(text)
         case_module.check(case)
+    except UnicodeDecodeError as error:
+        at, byte = error.start, error.object[error.start]
+        line = error.object.count(b"\n", 0, at) + 1
+        raise UsageError(
+            f"{where}: not UTF-8: byte {at}, in line {line}, is 0x{byte:02x}"
+        ) from None
     except (msgspec.DecodeError, UsageError, UnicodeError) as error:
         raise UsageError(f"{where}: {error}") from None
     except RecursionError:
@@ -92,14 +106,14 @@ def case_id(case: Case) -> str:
     return hashlib.sha256(steps).hexdigest()[:12]
 
 
-def read(path: str | os.PathLike[str]) -> Case:
-    """Read a case from a file; its name is that of the file if it has none.
+def content(path: str | os.PathLike[str]) -> bytes:
+    """What a file holds, if it is a regular one and not too long to be a case.
 
     Raises:
-        UsageError: in one line: the file, the place in it, what was expected.
+        UsageError: in one line: the file, and why it is not read.
     """
     name = os.fspath(path)
-    told = name if name.isprintable() else repr(name)  # one line, whatever it is called
+    told = _told(name)
     try:
         # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
         number = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -108,17 +122,41 @@ def read(path: str | os.PathLike[str]) -> Case:
         raise UsageError(f"{told}: cannot be read: {reason}") from None
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise UsageError(f"{told}: not a regular file: expected a case as JSON")
+            raise UsageError(f"{told}: not a regular file")
         with open(number, "rb", closefd=False) as file:
-            # Bounded, and not by st_size: /proc files say 0, and a file can grow.
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{told}: cannot be read: {error.strerror}") from None
+            return bounded(file.read, told)
     finally:
         os.close(number)
-    if len(content) > _MOST_BYTES:
-        raise UsageError(f"{told}: longer than {_MOST_BYTES} bytes: no case is")
-    case = loads(content, where=told)
+
+
+def bounded(read: Callable[[int], bytes], where: str) -> bytes:
+    """All that there is to read, if it is not too long to be a case.
+
+    Raises:
+        UsageError: it is, or it cannot be read.
+    """
+    try:
+        # Not by st_size: /proc files say 0, and a file can grow.
+        found = read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{where}: cannot be read: {error.strerror}") from None
+    if len(found) > MOST_BYTES:
+        raise UsageError(f"{where}: longer than {MOST_BYTES} bytes: no case is")
+    return found
+
+
+def _told(name: str) -> str:
+    return name if name.isprintable() else repr(name)  # one line, whatever it is called
+
+
+def read(path: str | os.PathLike[str]) -> Case:
+    """Read a case from a file; its name is that of the file if it has none.
+
+    Raises:
+        UsageError: in one line: the file, the place in it, what was expected.
+    """
+    name = os.fspath(path)
+    case = loads(content(name), where=_told(name))
     if case.name:
         return case
     return msgspec.structs.replace(case, name=Path(name).name.removesuffix(SUFFIX))
