@@ -29,12 +29,14 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 import ancfuzz
 from ancfuzz.cli import judging, listing, showing
+from ancfuzz.cli.interruption import Interruption
 from ancfuzz.cli.status import Status, Verdict, complain
 from ancfuzz.cli.streams import guarded
 from ancfuzz.errors import EnvironmentUnsupported, UsageError
@@ -95,8 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.main(prog_name="ancfuzz", complete_var=_COMPLETION)
     verdict = Verdict()
     arguments = sys.argv[1:] if arguments is None else arguments
-    with guarded() as (out, _):
-        _run(list(arguments), verdict)
+    with guarded() as (out, _), Interruption(verdict) as interruption:
+        with suppress(KeyboardInterrupt), interruption.armed():
+            _run(list(arguments), verdict)
         out.flush()
         if out.error is not None:
             verdict.misuse(f"standard output: {out.error.strerror}: output was lost")

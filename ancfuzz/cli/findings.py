@@ -1,66 +1,82 @@
 """Findings kept: one case file for each, and the one command that shows it again.
 
 A finding is worth what it takes to see it again.  So its case is written down at once,
-as a file that a reviewer can read, attach and add to a corpus, and the command names
-that file.  Where no file can be written the command carries the case itself.
+when it is found and not when the run ends, as a file that a reviewer can read, attach
+and add to a corpus.  A smaller case takes the place of the first one: the new file is
+there, whole, before the old one goes.  Whatever becomes of the run, what it had found
+by then is on disk.
 
-This room must not know how findings are made or printed.
+Where no file can be written the command carries the case itself.  This room must not
+know how findings are made or printed.
 """
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from ancfuzz import corpus
+from ancfuzz.reproduction import run_command
 
 if TYPE_CHECKING:
     from ancfuzz.case import Case
     from ancfuzz.report import Report, Violation
 
-__all__ = ["Keeper", "run_command"]
+__all__ = ["Keeper"]
 
-_LONGEST_ARGUMENT: Final = 100_000  # the kernel's MAX_ARG_STRLEN is 128 KiB
 _OWN_FOLDER: Final = ".ancfuzz"
 
 
-def run_command(case: str | Case, implementation: str) -> str:
-    """The command line that performs a case on an implementation.
+class _Saved(NamedTuple):
+    """A case, the file that it is in, and whether that was there before the run."""
 
-    Args:
-        case: the name of its file, or the case itself.
-        implementation: the name by which it is asked for.
-    """
-    if isinstance(case, str):
-        # A name that begins with a dash would be an option.
-        argument = f"./{case}" if case.startswith("-") else case
-    else:
-        # The steps alone are ASCII: they pass through any terminal and any log.
-        argument = corpus.dumps(replace(case, name="", note="", source=""))
-    words = ["ancfuzz", "run", argument, "--implementation", implementation]
-    if len(argument) > _LONGEST_ARGUMENT:
-        # A shell's own printf has no such bound.
-        words[2] = "-"
-        return f"printf %s {shlex.quote(argument)} | {shlex.join(words)}"
-    return shlex.join(words)
+    case: Case
+    path: Path
+    is_older: bool
 
 
 class Keeper:
-    """Writes findings into a folder.
-
-    Attributes:
-        error: why the last one could not be written; None if it was.
-    """
+    """Writes findings into a folder."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self.error: OSError | None = None
+        self._saved: dict[tuple[str, str], _Saved] = {}
+        self._failed: dict[tuple[str, str], OSError] = {}
+
+    @property
+    def error(self) -> OSError | None:
+        """Why a finding is not on disk; None if all of them are."""
+        return next(iter(self._failed.values()), None)
+
+    def save(self, violation: Violation) -> None:
+        """Write down a finding, in the place of what was saved for it before."""
+        case = violation.case
+        key = violation.implementation, violation.invariant
+        before = self._saved.get(key)
+        if before is not None and before.case == case:
+            return
+        name = f"{violation.invariant}-{corpus.case_id(case)}"
+        noted = replace(case, name=name, note=case.note or violation.message)
+        try:
+            self._make_folder()
+            is_older = (self.folder / f"{name}{corpus.SUFFIX}").exists()
+            path = corpus.write(noted, self.folder, name)
+            self._saved[key] = _Saved(case, path, is_older)
+            self._failed.pop(key, None)
+            if before is not None and self._is_superseded(before):
+                before.path.unlink(missing_ok=True)
+        except OSError as error:
+            self._failed[key] = error
+
+    def _is_superseded(self, before: _Saved) -> bool:
+        # Implementations that share a bug share the file of its case.
+        shared = any(one.path == before.path for one in self._saved.values())
+        return not before.is_older and not shared
 
     def keep(self, report: Report) -> Report:
-        """Save every finding; each gets the command that shows it again.
+        """Save what is not saved yet; each finding gets the command that shows it.
 
         Those that could be reproduced come first.
         """
@@ -69,18 +85,12 @@ class Keeper:
         return replace(report, violations=tuple(ordered))
 
     def _keep(self, violation: Violation) -> Violation:
-        case = violation.case
-        name = f"{violation.invariant}-{corpus.case_id(case)}"
-        noted = replace(case, name=name, note=case.note or violation.message)
-        argument: str | Case = case
-        try:
-            self._make_folder()
-            path = str(corpus.write(noted, self.folder, name))
-            self.error = None
-            if path.isprintable():
-                argument = path
-        except OSError as error:
-            self.error = error
+        self.save(violation)
+        saved = self._saved.get((violation.implementation, violation.invariant))
+        argument: str | Case = violation.case
+        if saved is not None and saved.case == violation.case:
+            path = str(saved.path)
+            argument = path if path.isprintable() else argument
         command = run_command(argument, violation.implementation)
         return replace(violation, reproduce=command)
 

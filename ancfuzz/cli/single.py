@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ancfuzz.cli.findings import run_command
 from ancfuzz.cli.inputs import STANDARD_INPUT, read_case
 from ancfuzz.cli.interruption import Interruption
 from ancfuzz.cli.screen import Screen
@@ -23,6 +22,7 @@ from ancfuzz.cli.session import resolve_all
 from ancfuzz.invariants import INVARIANTS
 from ancfuzz.judging import perform_and_judge
 from ancfuzz.picture import transcript_lines
+from ancfuzz.reproduction import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +54,11 @@ def run(
     case = read_case(argument)
     subjects = resolve_all(names)
     performed: list[_Performed] = []
-    with Interruption() as interruption:
+    with Interruption(verdict) as interruption:
         with suppress(KeyboardInterrupt), interruption.armed():
             for subject in subjects:
                 performances = perform_and_judge(case, subject)
                 performed += [_Performed(subject, one) for one in performances]
-        verdict.signal = interruption.signal
         broken = [one.subject.name for one in performed if one.performance.breaches]
         verdict.found = bool(broken)
         verdict.judged = any(
