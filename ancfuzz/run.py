@@ -289,8 +289,8 @@ class Run:
         reasons = Counter(self._unjudged)
         if not self._judging.subject.operations - {"close"}:
             reasons["it overrides no operation of ancfuzz.Implementation"] = 0
-        elif self._count and not self._judged:
-            reasons.setdefault("no chosen invariant looks at what it does", self._count)
+        elif self._count and not self._judged and not reasons:
+            reasons["no chosen invariant looks at what it does"] = self._count
         elif not self._count:
             reasons["no case concerned its operations"] = 0
         return reasons
