@@ -25,6 +25,7 @@ that of the verdict, and an error of the user's is one line and not a traceback.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["commands", "main"]
 
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}  # at its limit
 _COMPLETION = "_ANCFUZZ_COMPLETE"  # click's variable for a shell that asks
 
 
@@ -96,8 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if _COMPLETION in os.environ:
         commands.main(prog_name="ancfuzz", complete_var=_COMPLETION)
     verdict = Verdict()
+    last = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
-    with guarded() as (out, _), Interruption(verdict) as interruption:
+    with guarded() as (out, _), Interruption(verdict, last=last) as interruption:
         with suppress(KeyboardInterrupt), interruption.armed():
             _run(list(arguments), verdict)
         out.flush()
@@ -125,8 +128,18 @@ def _run(arguments: list[str], verdict: Verdict) -> None:
     except (KeyboardInterrupt, click.Abort):
         verdict.signal = verdict.signal or signal.SIGINT
         complain("interrupted")
+    except OSError as error:
+        if error.errno not in _EXHAUSTED:
+            _tell_defect(verdict)
+            return
+        verdict.asked = True
+        complain(f"{error.strerror}: give this process more of them, see `ulimit`")
     except Exception:  # noqa: BLE001  (told in full, and the status says so)
-        # Left to Python it would end with status 1, and 1 is a violation.
-        verdict.crashed = True
-        traceback.print_exc()
-        complain("this is a defect in ancfuzz, not a finding: please report it")
+        _tell_defect(verdict)
+
+
+def _tell_defect(verdict: Verdict) -> None:
+    # Left to Python it would end with status 1, and 1 is a violation.
+    verdict.crashed = True
+    traceback.print_exc()
+    complain("this is a defect in ancfuzz, not a finding: please report it")

@@ -30,11 +30,10 @@ _OWN_FOLDER: Final = ".ancfuzz"
 
 
 class _Saved(NamedTuple):
-    """A case, the file that it is in, and whether that was there before the run."""
+    """A case, and the file that it is in."""
 
     case: Case
     path: Path
-    is_older: bool
 
 
 class Keeper:
@@ -43,6 +42,7 @@ class Keeper:
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         self._saved: dict[tuple[str, str], _Saved] = {}
+        self._made: set[Path] = set()  # none that an earlier run left
         self._failed: dict[tuple[str, str], OSError] = {}
 
     @property
@@ -61,9 +61,10 @@ class Keeper:
         noted = replace(case, name=name, note=case.note or violation.message)
         try:
             self._make_folder()
-            is_older = (self.folder / f"{name}{corpus.SUFFIX}").exists()
+            if not (self.folder / f"{name}{corpus.SUFFIX}").exists():
+                self._made.add(self.folder / f"{name}{corpus.SUFFIX}")
             path = corpus.write(noted, self.folder, name)
-            self._saved[key] = _Saved(case, path, is_older)
+            self._saved[key] = _Saved(case, path)
             self._failed.pop(key, None)
             if before is not None and self._is_superseded(before):
                 before.path.unlink(missing_ok=True)
@@ -73,7 +74,7 @@ class Keeper:
     def _is_superseded(self, before: _Saved) -> bool:
         # Implementations that share a bug share the file of its case.
         shared = any(one.path == before.path for one in self._saved.values())
-        return not before.is_older and not shared
+        return before.path in self._made and not shared
 
     def keep(self, report: Report) -> Report:
         """Save what is not saved yet; each finding gets the command that shows it.

@@ -35,10 +35,13 @@ class Interruption:
 
     Args:
         verdict: its ``signal`` becomes the number of the first one that comes.
+        last: whether the process ends behind the block: what comes then is too late,
+            and must not change the exit status.
     """
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Verdict, *, last: bool = False) -> None:
         self._verdict = verdict
+        self._last = last
         self._since: float | None = None
         self._armed = False
         self._before: dict[signal.Signals, Any] = {}
@@ -58,7 +61,7 @@ class Interruption:
         traceback: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._last else handler)
         self._before.clear()
 
     @contextmanager
