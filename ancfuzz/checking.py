@@ -92,6 +92,18 @@ def _in_turn(sources: Sequence[tuple[Iterator[Drawn], int]]) -> Iterator[Drawn]:
                 yield drawn
 
 
+def _report(run: Run, judging: Judge, source: Iterator[Drawn]) -> Report:
+    """Run, and report what came of it, whenever Ctrl-C comes."""
+    try:
+        run.go(source)
+        judging.close()  # a worker takes its time to end
+        return run.report()
+    except KeyboardInterrupt:
+        run.interrupt()
+        judging.close()
+        return run.report()
+
+
 def _subject(implementation: Testable) -> Subject:
     if isinstance(implementation, Subject):
         return implementation
@@ -164,16 +176,16 @@ def check(
         if judging.subject.operations - {"close"}:
             replayed = list(shipped_cases() if corpus is None else corpus)
             random.Random(seed).shuffle(replayed)
-            run.go(
-                _in_turn(
-                    (
-                        (_replayed(replayed), 1),
-                        (_swept(judging, seed), 2),
-                        (_random(judging, seed), 1),
-                    )
+            sources = _in_turn(
+                (
+                    (_replayed(replayed), 1),
+                    (_swept(judging, seed), 2),
+                    (_random(judging, seed), 1),
                 )
             )
-        return run.report()
+        else:
+            sources = iter(())
+        return _report(run, judging, sources)
 
 
 def replay(
@@ -209,5 +221,4 @@ def replay(
             progress=progress,
             found=found,
         )
-        run.go(_replayed(cases))
-        return run.report()
+        return _report(run, judging, _replayed(cases))

@@ -102,18 +102,19 @@ class Run:
 
     def go(self, source: Iterator[Drawn]) -> None:
         """Take cases until the budget is used up."""
-        try:
-            for drawn in source:
-                ends = self._judging.ends(drawn.case)
-                if not ends:
-                    continue
-                if self._is_over(drawn.phase):
-                    break
-                self._count += 1
-                self._take(drawn, ends)
-            self._make_smaller()
-        except KeyboardInterrupt:
-            self._stopped = "interrupted"
+        for drawn in source:
+            ends = self._judging.ends(drawn.case)
+            if not ends:
+                continue
+            if self._is_over(drawn.phase):
+                break
+            self._count += 1
+            self._take(drawn, ends)
+        self._make_smaller()
+
+    def interrupt(self) -> None:
+        """Somebody pressed Ctrl-C: there is a report all the same."""
+        self._stopped = "interrupted"
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started

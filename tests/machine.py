@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,10 +92,11 @@ class Machine:
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
+            "encoding": "utf-8",
             **options,
         }
         process = subprocess.Popen(
-            [*program, *arguments], cwd=self.folder, env=env, text=True, **options
+            [*program, *arguments], cwd=self.folder, env=env, **options
         )
         self._started.append(process)
         return process
@@ -136,6 +138,37 @@ class Machine:
         scratch = {path.name for path in self.scratch.iterdir()}
         known = {TWO_FILE, PASSES_FILE, ".ancfuzz", "scratch", "told"}
         return (there | scratch) - known
+
+
+def under(setup: str) -> tuple[str, ...]:
+    """A program that does something to itself, and becomes ancfuzz."""
+    code = (
+        f"import os, resource, sys\n{setup}\n"
+        "command = [sys.executable, '-m', 'ancfuzz', *sys.argv[1:]]\n"
+        "os.execv(sys.executable, command)"
+    )
+    return sys.executable, "-c", code
+
+
+# Root mounts in a namespace of its own; anybody else is root in one, where allowed.
+_UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "-r", "--mount")
+_MOUNTS = 'mount -t tmpfs -o "$1" none "$2" && shift 2 && exec "$@"'
+
+
+def on_a_tmpfs(
+    options: str, folder: Path | str, program: Sequence[str] = ANCFUZZ
+) -> tuple[str, ...]:
+    """A program that has a file system of its own over a folder."""
+    return (*_UNSHARE, "sh", "-c", _MOUNTS, "sh", options, str(folder), *program)
+
+
+def may_mount() -> bool:
+    """Whether it can be had."""
+    if shutil.which("unshare") is None:
+        return False
+    command = on_a_tmpfs("size=4k", "/proc", ["true"])
+    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    return done.returncode == 0
 
 
 def command_line(pid: int) -> bytes:

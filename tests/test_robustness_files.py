@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import stat
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,10 +18,18 @@ from ancfuzz.cli.inputs import labelled_cases
 from ancfuzz.errors import UsageError
 from ancfuzz.report import Report, Violation
 from ancfuzz.transcript import Decoded, Transcript
-from tests.machine import ANCFUZZ, TWO_FILE, TWO_MESSAGES, Machine
+from tests.machine import (
+    ANCFUZZ,
+    TWO_FILE,
+    TWO_MESSAGES,
+    Machine,
+    may_mount,
+    on_a_tmpfs,
+    under,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 GIB = 1 << 30
@@ -37,24 +43,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 # -- mounted for the test alone --------------------------------------------------------
-
-# Root mounts in a namespace of its own; anybody else is root in one, where allowed.
-UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "-r", "--mount")
-MOUNTS = 'mount -t tmpfs -o "$1" none "$2" && shift 2 && exec "$@"'
-
-
-def on_a_tmpfs(options: str, folder: Path, program: Sequence[str]) -> Sequence[str]:
-    """The program, and a file system of its own over a folder."""
-    return [*UNSHARE, "sh", "-c", MOUNTS, "sh", options, str(folder), *program]
-
-
-def may_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    command = [*UNSHARE, "sh", "-c", MOUNTS, "sh", "size=4k", "/tmp", "true"]  # noqa: S108
-    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
-    return done.returncode == 0
-
 
 mounted = pytest.mark.skipif(
     not may_mount(), reason="nothing may be mounted here, not even in a namespace"
@@ -74,7 +62,7 @@ def test_findings_that_cannot_be_saved_are_told(
 ) -> None:
     place = machine.folder / "kept"
     place.mkdir()
-    program = on_a_tmpfs(options, place, ANCFUZZ)
+    program = on_a_tmpfs(options, place)
     done = machine.run(*WRONG, "--findings", "kept", program=program)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -89,7 +77,7 @@ def test_a_report_on_a_read_only_folder_is_refused_before_the_run(
 ) -> None:
     place = machine.folder / "kept"
     place.mkdir()
-    program = on_a_tmpfs(READ_ONLY, place, ANCFUZZ)
+    program = on_a_tmpfs(READ_ONLY, place)
     done = machine.run(*WRONG, "--json", "kept/report.json", program=program)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
@@ -131,7 +119,7 @@ def test_temporary_files_need_no_disk(machine: Machine, options: str) -> None:
 
     A page of a file that a full disk has no room for is a SIGBUS.
     """
-    program = on_a_tmpfs(options, machine.scratch, ANCFUZZ)
+    program = on_a_tmpfs(options, machine.scratch)
     arguments = "replay", TWO_FILE, "-i", "stubborn:Prints"
     but = "--exclude-invariant", "CRASH.output"
     done = machine.run(*arguments, *but, program=program)
@@ -274,7 +262,8 @@ def test_a_pipe_gets_it_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "folder", "folder/", "new/", "missing/x", "x" * 256, "loop", "\0"]
+    "name",
+    ["", ".", "..", "folder", "folder/", "new/", "missing/x", "x" * 256, "loop", "\0"],
 )
 def test_what_cannot_be_written_is_told_and_nothing_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -315,9 +304,7 @@ def corpus_of_horrors(machine: Machine) -> Path:
     return place
 
 
-def in_little_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (GIB // 2, GIB // 2))
-
+IN_LITTLE_MEMORY = under(f"resource.setrlimit(resource.RLIMIT_AS, ({GIB // 2},) * 2)")
 
 SAID = {
     "huge": "longer than 4194304 bytes: no case is",
@@ -329,13 +316,15 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("command", ["run", "show"])
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [*(("run", name) for name in SAID), ("show", "huge"), ("show", "deep")],
+)
 def test_a_file_that_is_no_case_is_one_line(
     machine: Machine, corpus_of_horrors: Path, command: str, name: str
 ) -> None:
     path = f"{corpus_of_horrors.name}/{name}.anc.json"
-    done = machine.run(command, path, preexec_fn=in_little_memory)
+    done = machine.run(command, path, program=IN_LITTLE_MEMORY)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"ancfuzz: {path}: ")
@@ -347,7 +336,7 @@ def test_a_corpus_of_them_is_told_one_by_one(
 ) -> None:
     shutil.copy(machine.folder / TWO_FILE, corpus_of_horrors)
     arguments = "replay", corpus_of_horrors.name, "-i", "reference"
-    done = machine.run(*arguments, preexec_fn=in_little_memory)
+    done = machine.run(*arguments, program=IN_LITTLE_MEMORY)
     assert done.returncode == 2
     told = done.stderr.splitlines()
     assert len(told) == len(SAID) - 1  # a folder is looked into, and it is empty

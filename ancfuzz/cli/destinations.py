@@ -56,6 +56,15 @@ class _StandardOutput:
 
     is_standard_output = True
 
+    def __init__(self) -> None:
+        """See that there is one.
+
+        Raises:
+            UsageError: it was closed before we began.
+        """
+        if sys.__stdout__ is None:
+            raise UsageError("standard output: closed: the report cannot go there")
+
     def write(self, content: bytes) -> None:
         sys.stdout.write(content.decode())
         sys.stdout.flush()
