@@ -14,7 +14,7 @@ import pytest
 from ancfuzz.descriptors import pidfds, process_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "pidfd_open"), reason="this system has no pidfds"
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.skipif(
 
 BOTH = pytest.mark.parametrize(
     "ask",
-    [process_behind, pidfds._without_proc],  # noqa: SLF001  (as if /proc were not there)
+    [process_behind, pidfds.without_proc],
     ids=["with", "without"],
 )
 
 
 @contextmanager
-def another() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def another() -> Generator[tuple[subprocess.Popen[bytes], int]]:
     """A process that waits, and a pidfd of it."""
     code = "import sys; sys.stdin.read()"
     command = [sys.executable, "-c", code]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -47,7 +48,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 mounted = pytest.mark.skipif(
     not may_mount(), reason="nothing may be mounted here, not even in a namespace"
 )
-FULL = "size=4k,nr_inodes=2"  # the folder itself, and one file
 READ_ONLY = "ro"
 WRONG = "replay", TWO_FILE, "-i", "stubborn:Wrong"
 
@@ -112,19 +112,39 @@ def test_a_full_disk_loses_the_report_and_neither_findings_nor_the_earlier_one(
     assert len(machine.cases()) == 1
 
 
+# The disk fills up when Python has made sure that it can be written.
+FILLS_UP = """
+import os, sys, tempfile
+from ancfuzz.cli import main
+
+folder = tempfile.gettempdir()
+assert folder == os.environ["TMPDIR"]
+with open(os.path.join(folder, "full"), "wb") as file:
+    file.write(b"x")
+sys.exit(main())
+"""
+
+
 @mounted
-@pytest.mark.parametrize("options", [FULL, READ_ONLY])
-def test_temporary_files_need_no_disk(machine: Machine, options: str) -> None:
+def test_temporary_files_need_no_disk(machine: Machine) -> None:
     """Neither the page that is shared with a worker, nor what an implementation prints.
 
     A page of a file that a full disk has no room for is a SIGBUS.
     """
-    program = on_a_tmpfs(options, machine.scratch)
-    arguments = "replay", TWO_FILE, "-i", "stubborn:Prints"
-    but = "--exclude-invariant", "CRASH.output"
-    done = machine.run(*arguments, *but, program=program)
+    program = sys.executable, "-c", FILLS_UP
+    arguments = "run", TWO_FILE, "-i", "stubborn:Prints", "--json"
+    on_one_page = on_a_tmpfs("size=4k", machine.scratch, program)
+    done = machine.run(*arguments, program=on_one_page)
+    (performed,) = json.loads(done.stdout)["performances"]
+    assert performed["observed"]["answers"] == performed["accepted"]["answers"]
+    assert [one["invariant"] for one in performed["violations"]] == ["CRASH.output"]
+
+
+@mounted
+def test_without_a_folder_for_temporary_files(machine: Machine) -> None:
+    program = on_a_tmpfs(READ_ONLY, machine.scratch)
+    done = machine.run("replay", TWO_FILE, "-i", "stubborn:Right", program=program)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "nothing found"
 
 
 # -- findings --------------------------------------------------------------------------

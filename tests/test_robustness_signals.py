@@ -172,6 +172,22 @@ def test_at_any_moment_of_the_start(machine: Machine, seconds: float) -> None:
     assert machine.left_behind() <= {"report.json", "report.xml"}
 
 
+ENDS = """
+import signal, sys
+from ancfuzz.cli import main
+
+status = main()
+signal.raise_signal(signal.SIGTERM)
+sys.exit(status)
+"""
+
+
+def test_a_signal_that_is_too_late_changes_nothing(machine: Machine) -> None:
+    program = sys.executable, "-c", ENDS
+    done = machine.run("replay", TWO_FILE, "-i", "stubborn:Wrong", program=program)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_one_case_that_hangs(machine: Machine) -> None:
     process = machine.start("run", TWO_FILE, "-i", "stubborn:Hangs")
     _, pids = machine.told()

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["commands", "main"]
 
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}  # at its limit
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # a limit of the process
 _COMPLETION = "_ANCFUZZ_COMPLETE"  # click's variable for a shell that asks
 
 

@@ -14,7 +14,7 @@ import os
 import signal
 from pathlib import Path
 
-__all__ = ["GONE", "UNKNOWN", "process_behind"]
+__all__ = ["GONE", "UNKNOWN", "process_behind", "without_proc"]
 
 GONE = -1
 """Of a pidfd: its process has been reaped."""
@@ -32,14 +32,15 @@ def process_behind(number: int) -> int | None:
     try:
         lines = Path(f"/proc/self/fdinfo/{number}").read_bytes().splitlines()
     except OSError:
-        return _without_proc(number)
+        return without_proc(number)
     for line in lines:
         if line.startswith(b"Pid:"):
             return int(line.split()[1])
     return None
 
 
-def _without_proc(number: int) -> int | None:
+def without_proc(number: int) -> int | None:
+    """As :func:`process_behind`, without asking /proc."""
     send = getattr(signal, "pidfd_send_signal", None)
     if send is None:
         return None
