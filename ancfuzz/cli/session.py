@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from ancfuzz.cli.status import Verdict
     from ancfuzz.implementations import Subject
-    from ancfuzz.report import Report
+    from ancfuzz.report import Report, Violation
 
 __all__ = ["CheckOptions", "Options", "check", "replay", "resolve_all"]
 
@@ -158,13 +158,23 @@ def _reports(
     interruption: Interruption,
 ) -> list[Report]:
     """Judge one implementation after the other, until a signal ends it."""
+
+    def found(violation: Violation) -> None:
+        verdict.found = True
+        keeper.save(violation)
+
     reports: list[Report] = []
     with live_progress() as progress:
         for subject in subjects:
             report: Report | None = None
             # The report may be there although a signal came: it is not lost.
-            with suppress(KeyboardInterrupt), interruption.armed():
-                report = judge(subject, progress=progress, found=keeper.save)
+            try:
+                with suppress(KeyboardInterrupt), interruption.armed():
+                    report = judge(subject, progress=progress, found=found)
+            except UsageError as error:
+                # It could be imported here, and not where it is performed.
+                verdict.misuse(error)
+                continue
             if report is None:
                 complain(f"{subject.name}: interrupted before there was a report")
                 break

@@ -16,6 +16,7 @@ from ancfuzz import corpus
 from ancfuzz.case import Case, Decode
 from ancfuzz.cli import session
 from ancfuzz.cli.judging import DEFAULT_IMPLEMENTATIONS
+from ancfuzz.errors import UsageError
 from ancfuzz.report import Judged, NotJudged, Report, Violation
 from ancfuzz.reproduction import run_command
 from ancfuzz.transcript import Decoded, Transcript
@@ -145,6 +146,33 @@ def test_an_interruption_before_there_is_a_report(call: Run, reports: Reports) -
     done = call("check")
     assert done.returncode == 1
     assert complaint(done).startswith("ancfuzz: cpython: interrupted")
+
+
+def test_one_that_cannot_be_performed_keeps_no_other_from_it(
+    call: Run, folder: Path, reports: Reports
+) -> None:
+    reports["reference"] = UsageError("reference: its process exited")
+    done = call("check", "--json", "report.json")
+    assert done.returncode == 2
+    assert complaint(done) == "ancfuzz: reference: its process exited"
+    told = json.loads((folder / "report.json").read_bytes())
+    assert [one["implementation"] for one in told["implementations"]] == ["cpython"]
+    reports["cpython"] = report(violation(implementation="cpython"))
+    assert call("check").returncode == 1
+
+
+def test_what_was_found_before_a_defect_counts(
+    call: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, found: Callable[[Violation], None], **__: object) -> Report:
+        found(violation())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(session, "check_implementation", fails)
+    done = call("check")
+    assert done.returncode == 1
+    assert "defect in ancfuzz" in done.stderr
+    assert len([*(folder / ".ancfuzz" / "findings").iterdir()]) == 1
 
 
 def test_a_defect_of_our_own_is_no_verdict(call: Run, reports: Reports) -> None:
