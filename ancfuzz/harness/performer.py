@@ -75,7 +75,8 @@ def ends_to_hold(case: Case, operations: frozenset[str]) -> tuple[str, ...]:
 
 
 _NUMBERS_EACH = 2
-_RESERVE = 16  # numbers for a pair, a listing, an import, a runtime's own
+_RESERVE = 16  # numbers for a pair, a listing, an import
+_FOR_A_RUNTIME = 32  # more, for what a stranger opens and keeps: loops, logs, pipes
 NO_ROOM = NotPerformed(
     "RLIMIT_NOFILE is too low for so many descriptors: start with a higher one, see "
     "`ulimit -n`"
@@ -178,12 +179,15 @@ class Performer:
         ]
         # The stock holds two numbers for each name, and must leave room for the rest.
         kept = self._stock.numbers
-        if _NUMBERS_EACH * (len(names) + len(kept)) > self._room and (
-            _NUMBERS_EACH * len({*names, *kept}) > self._room
+        room = self._room - (0 if subject.trusted else _FOR_A_RUNTIME)
+        room -= _sent_in_all(case)
+        if _NUMBERS_EACH * (len(names) + len(kept)) > room and (
+            _NUMBERS_EACH * len({*names, *kept}) > room
         ):
             self._empty_stock()
-        needed = _NUMBERS_EACH * len(names) + _sent_in_all(case)
-        if needed > self._room and any(isinstance(s, script.Open) for s in case.steps):
+        if _NUMBERS_EACH * len(names) > room and any(
+            isinstance(step, script.Open) for step in case.steps
+        ):
             self._accounts.begin()
             return [NO_ROOM]
         try:
