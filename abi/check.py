@@ -19,6 +19,7 @@ import argparse
 import json
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,19 +123,19 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _check(wanted: Wanted, deadline: float, interruption: Interruption) -> Run:
     """Everything that was asked for, or what was done of it before a signal came."""
     run = Run()
-    try:
+    with (
         # A signal is raised where a program is waited for, and nowhere else: so that
         # no program is left behind, nor half of a folder.
-        with workshop(
+        suppress(KeyboardInterrupt),
+        workshop(
             deadline=deadline, keeps=zig() is not None, waiting=interruption.armed
-        ) as shop:
-            for one in builds(shop, wanted):
-                if isinstance(one, NotRun):
-                    run.left_out.append(one)
-                else:
-                    check_target(one, shop, run)
-    except KeyboardInterrupt:
-        run.signal = interruption.signal
+        ) as shop,
+    ):
+        for one in builds(shop, wanted):
+            if isinstance(one, NotRun):
+                run.left_out.append(one)
+            else:
+                check_target(one, shop, run)
     return run
 
 
@@ -145,11 +146,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = _arguments(arguments)
         wanted = Wanted(asked.compiler or COMPILERS, asked.target, asked.all)
         try:
-            with Interruption() as interruption, destinations(asked.json) as (report,):
+            with (
+                Interruption(verdict) as interruption,
+                destinations(asked.json) as (report,),
+            ):
                 run = _check(wanted, asked.deadline, interruption)
+                run.signal = verdict.signal
                 verdict.found = bool(run.differences)
                 verdict.judged = bool(run.checked) and not run.failed
-                verdict.signal = run.signal
                 sys.stdout.write(as_text(run))
                 if report:
                     told = json.dumps(as_json(run, verdict.status), indent=1)

@@ -18,7 +18,6 @@ import gc
 import os
 import struct
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ancfuzz.abi import NATIVE
@@ -31,6 +30,7 @@ from ancfuzz.descriptors import (
     is_open,
     open_count,
     open_numbers,
+    process_behind,
 )
 from ancfuzz.names import OTHER, PHANTOM, description_of
 from ancfuzz.naming import Values, named_credentials
@@ -109,6 +109,10 @@ class Accounts:
             self._known = set(open_numbers())
             self._stock_size = size
             self._is_settled = True
+
+    def emptied(self) -> None:
+        """The stock was: as many names may lead to other numbers when a case begins."""
+        self._is_settled = False
 
     def opened(self, ends: Mapping[str, Any], *, own: bool = False) -> None:
         """The case's own endpoints were opened.
@@ -252,7 +256,7 @@ class Accounts:
         if number < 0:
             return NamedPidfd("none")
         if is_open(number) and self._is_new(number, new):
-            pid = _pid_behind(number)
+            pid = process_behind(number)
             if pid is not None:
                 new.add(number)
                 self._labels[number] = "pidfd"
@@ -293,7 +297,7 @@ class Accounts:
 
     def _recognise(self, number: int, candidates: Mapping[str, int]) -> str | None:
         name = identify(number, candidates) or self._gone_end(number)
-        if name is None and _pid_behind(number) is not None:
+        if name is None and process_behind(number) is not None:
             return "pidfd"
         return name
 
@@ -349,14 +353,3 @@ class Accounts:
         )
         early = self._lost_early.difference(now := self._stock.verify())
         return (*now, *sorted(early), *ends)
-
-
-def _pid_behind(number: int) -> int | None:
-    """The pid that a pidfd refers to (-1 once it is reaped); None for anything else."""
-    try:
-        for line in Path(f"/proc/self/fdinfo/{number}").read_bytes().splitlines():
-            if line.startswith(b"Pid:"):
-                return int(line.split()[1])
-    except (OSError, ValueError):
-        return None
-    return None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ancfuzz.case import Case
-    from ancfuzz.report import Report
+    from ancfuzz.report import Report, Violation
 
 __all__ = [
     "Performance",
@@ -53,7 +53,12 @@ Testable: TypeAlias = (
 )
 """What can be checked: a name, a class, an instance, or what makes one of these."""
 
-_DEFAULT_SECONDS = 20.0
+
+class _UnlessCounted(float):
+    """Seconds that nobody asked for: they give way to a bound by count."""
+
+
+_DEFAULT_SECONDS = _UnlessCounted(20.0)
 _SHORTEST_DEADLINE = 0.5  # seconds, for a case that takes a thousandth of that
 
 
@@ -87,6 +92,18 @@ def _in_turn(sources: Sequence[tuple[Iterator[Drawn], int]]) -> Iterator[Drawn]:
                 yield drawn
 
 
+def _report(run: Run, judging: Judge, source: Iterator[Drawn]) -> Report:
+    """Run, and report what came of it, whenever Ctrl-C comes."""
+    try:
+        run.go(source)
+        judging.close()  # a worker takes its time to end
+        return run.report()
+    except KeyboardInterrupt:
+        run.interrupt()
+        judging.close()
+        return run.report()
+
+
 def _subject(implementation: Testable) -> Subject:
     if isinstance(implementation, Subject):
         return implementation
@@ -106,6 +123,7 @@ def check(
     max_findings: int | None = None,
     corpus: Iterable[tuple[str, Case]] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    found: Callable[[Violation], None] | None = None,
     deadline: float | None = None,
 ) -> Report:
     """Check an implementation: replay, sweeps and random cases, in turn.
@@ -113,7 +131,8 @@ def check(
     Args:
         implementation: a name, an :class:`ancfuzz.Implementation` subclass, an
             instance, or a callable that makes one.
-        seconds: wall time for all of it; the default is no limit if ``cases`` is one.
+        seconds: wall time for all of it; None for no limit, which is the default where
+            ``cases`` is one.
         cases: how many cases; the same seed and count give the same result.
         seed: draws the same cases again; a fresh one by default, in the report.
         invariants: only these: families, ids or globs.
@@ -121,6 +140,8 @@ def check(
         max_findings: stop at so many.
         corpus: ``(folder, case)`` to replay; the shipped corpus by default.
         progress: called a few times a second.
+        found: called with each violation as soon as it is found, and once more with a
+            smaller case; what it raises ends the check.
         deadline: seconds that one case may take in a worker; by default two, and less
             in a short run.
 
@@ -130,8 +151,8 @@ def check(
     Raises:
         UsageError: there is no such implementation or invariant.
     """
-    if cases is not None and seconds is _DEFAULT_SECONDS:
-        seconds = None  # nobody asked for a time: the count is bound enough
+    if cases is not None and isinstance(seconds, _UnlessCounted):
+        seconds = None
     if seconds is not None and not 0 <= seconds < float("inf"):
         raise UsageError(f"{seconds} seconds: expected 0 or more")
     if cases is not None and cases < 0:
@@ -150,20 +171,21 @@ def check(
             seed=seed,
             max_findings=max_findings,
             progress=progress,
+            found=found,
         )
         if judging.subject.operations - {"close"}:
             replayed = list(shipped_cases() if corpus is None else corpus)
             random.Random(seed).shuffle(replayed)
-            run.go(
-                _in_turn(
-                    (
-                        (_replayed(replayed), 1),
-                        (_swept(judging, seed), 2),
-                        (_random(judging, seed), 1),
-                    )
+            sources = _in_turn(
+                (
+                    (_replayed(replayed), 1),
+                    (_swept(judging, seed), 2),
+                    (_random(judging, seed), 1),
                 )
             )
-        return run.report()
+        else:
+            sources = iter(())
+        return _report(run, judging, sources)
 
 
 def replay(
@@ -173,6 +195,7 @@ def replay(
     invariants: Iterable[str] | None = None,
     exclude: Iterable[str] = (),
     progress: Callable[[Progress], None] | None = None,
+    found: Callable[[Violation], None] | None = None,
 ) -> Report:
     """Replay cases, and nothing else.
 
@@ -182,6 +205,7 @@ def replay(
         invariants: only these.
         exclude: all but these.
         progress: called a few times a second.
+        found: as for :func:`check`.
 
     Raises:
         UsageError: there is no such implementation or invariant.
@@ -195,6 +219,6 @@ def replay(
             seed=0,
             max_findings=None,
             progress=progress,
+            found=found,
         )
-        run.go(_replayed(cases))
-        return run.report()
+        return _report(run, judging, _replayed(cases))

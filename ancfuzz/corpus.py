@@ -1,10 +1,10 @@
 """Cases and transcripts in files: found, read, checked, written.
 
 A case file is called ``NAME.anc.json`` and holds one case as JSON; what was answered to
-it may lie beside it, as ``NAME.transcript.json``.  Whatever else a
-path turns out to be - not JSON, another schema, a gigabyte, a FIFO, a directory,
-unreadable - ends in one :class:`UsageError` that names the file and the place in it;
-reading one bad file never keeps the others from being read.
+it may lie beside it, as ``NAME.transcript.json``.  Whatever else a path turns out to be
+- not JSON, another schema, a gigabyte, a FIFO, a directory, unreadable - ends in one
+:class:`UsageError` that names the file and the place in it; reading one bad file never
+keeps the others from being read.
 
 A corpus file is data: it is bounded in size, parsed by a validating decoder, and
 nothing in it is ever run.  This room must not know how a case is performed.
@@ -18,7 +18,7 @@ import stat
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
+    "MOST_BYTES",
     "SUFFIX",
     "add",
+    "bounded",
     "case_files",
     "case_id",
+    "content",
     "dumps",
     "loads",
     "loads_transcript",
@@ -47,8 +50,12 @@ __all__ = [
 
 SUFFIX = ".anc.json"
 TRANSCRIPT_SUFFIX = ".transcript.json"
-_MOST_BYTES = 4 << 20
+MOST_BYTES = 4 << 20
+"""Bytes of a file or a stream that are read: more is no case."""
+
 _NOT_IN_A_NAME = str.maketrans({"/": "-", "\0": "-"})
+
+_T = TypeVar("_T")
 
 _decoder = msgspec.json.Decoder(Case)
 _transcript_decoder = msgspec.json.Decoder(Transcript)
@@ -65,14 +72,32 @@ def loads(text: bytes | str, *, where: str = "case") -> Case:
     Raises:
         UsageError: not JSON, not a case, or a case that makes no sense; with the place.
     """
+    case = _decoded(_decoder, text, where, "case")
     try:
-        case = _decoder.decode(text)
         case_module.check(case)
-    except (msgspec.DecodeError, UsageError, UnicodeError) as error:
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return case
+
+
+def _decoded(
+    decoder: msgspec.json.Decoder[_T], text: bytes | str, where: str, expected: str
+) -> _T:
+    try:
+        if isinstance(text, bytes):
+            # The decoder would count from the beginning of a string, not of the file.
+            text = text.decode()
+        return decoder.decode(text)
+    except UnicodeDecodeError as error:
+        at, byte = error.start, error.object[error.start]
+        line = error.object.count(b"\n", 0, at) + 1
+        raise UsageError(
+            f"{where}: not UTF-8: byte {at}, in line {line}, is 0x{byte:02x}"
+        ) from None
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise UsageError(f"{where}: {error}") from None
     except RecursionError:
-        raise UsageError(f"{where}: nested too deeply to be a case") from None
-    return case
+        raise UsageError(f"{where}: nested too deeply to be a {expected}") from None
 
 
 def dumps(case: Case) -> str:
@@ -112,42 +137,21 @@ def loads_transcript(text: bytes | str, *, where: str = "transcript") -> Transcr
     Raises:
         UsageError: not JSON, or not a transcript; with the place.
     """
-    try:
-        return _transcript_decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise UsageError(f"{where}: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{where}: nested too deeply to be a transcript") from None
+    return _decoded(_transcript_decoder, text, where, "transcript")
 
 
-def read(path: str | os.PathLike[str]) -> Case:
-    """Read a case from a file; its name is that of the file if it has none.
+def content(path: str | os.PathLike[str], expected: str = "case") -> bytes:
+    """What a file holds, if it is a regular one and not too long to be a case.
 
-    Raises:
-        UsageError: in one line: the file, the place in it, what was expected.
-    """
-    told, content = _content(path, "case")
-    case = loads(content, where=told)
-    if case.name:
-        return case
-    name = Path(path).name.removesuffix(SUFFIX)
-    return msgspec.structs.replace(case, name=name)
-
-
-def read_transcript(path: str | os.PathLike[str]) -> Transcript:
-    """Read a transcript from a file.
+    Args:
+        path: of the file.
+        expected: what errors say that a file should be.
 
     Raises:
-        UsageError: in one line: the file, the place in it, what was expected.
+        UsageError: in one line: the file, and why it is not read.
     """
-    told, content = _content(path, "transcript")
-    return loads_transcript(content, where=told)
-
-
-def _content(path: str | os.PathLike[str], expected: str) -> tuple[str, bytes]:
-    """What an error may call a file, and all that is in it, within bounds."""
     name = os.fspath(path)
-    told = name if name.isprintable() else repr(name)  # one line, whatever it is called
+    told = _told(name)
     try:
         # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
         number = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -160,15 +164,52 @@ def _content(path: str | os.PathLike[str], expected: str) -> tuple[str, bytes]:
                 f"{told}: not a regular file: expected a {expected} as JSON"
             )
         with open(number, "rb", closefd=False) as file:
-            # Bounded, and not by st_size: /proc files say 0, and a file can grow.
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{told}: cannot be read: {error.strerror}") from None
+            return bounded(file.read, told, expected)
     finally:
         os.close(number)
-    if len(content) > _MOST_BYTES:
-        raise UsageError(f"{told}: longer than {_MOST_BYTES} bytes: no {expected} is")
-    return told, content
+
+
+def bounded(read: Callable[[int], bytes], where: str, expected: str = "case") -> bytes:
+    """All that there is to read, if it is not too long to be a case.
+
+    Raises:
+        UsageError: it is, or it cannot be read.
+    """
+    try:
+        # Not by st_size: /proc files say 0, and a file can grow.
+        found = read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{where}: cannot be read: {error.strerror}") from None
+    if len(found) > MOST_BYTES:
+        raise UsageError(f"{where}: longer than {MOST_BYTES} bytes: no {expected} is")
+    return found
+
+
+def _told(name: str) -> str:
+    return name if name.isprintable() else repr(name)  # one line, whatever it is called
+
+
+def read(path: str | os.PathLike[str]) -> Case:
+    """Read a case from a file; its name is that of the file if it has none.
+
+    Raises:
+        UsageError: in one line: the file, the place in it, what was expected.
+    """
+    name = os.fspath(path)
+    case = loads(content(name), where=_told(name))
+    if case.name:
+        return case
+    return msgspec.structs.replace(case, name=Path(name).name.removesuffix(SUFFIX))
+
+
+def read_transcript(path: str | os.PathLike[str]) -> Transcript:
+    """Read a transcript from a file.
+
+    Raises:
+        UsageError: in one line: the file, the place in it, what was expected.
+    """
+    name = os.fspath(path)
+    return loads_transcript(content(name, "transcript"), where=_told(name))
 
 
 def write(case: Case, folder: str | os.PathLike[str], name: str = "") -> Path:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import select
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from ancfuzz import syscalls
 from ancfuzz.abi import Abi
 from ancfuzz.codec import ControlMessage, decode, encode
-from ancfuzz.errors import UsageError
+from ancfuzz.errors import EnvironmentUnsupported, UsageError
 from ancfuzz.implementation import Implementation, Promise, Received, tested
 from ancfuzz.seed import Seed
 
@@ -236,9 +237,11 @@ _PROBE = (
     "import json, os, signal, sys; signal.alarm(60); "  # whatever becomes of us
     "sys.path[:] = json.loads(sys.argv[2]); "
     "from ancfuzz.errors import UsageError; "
-    "from ancfuzz.implementations import resolve\n"
+    "from ancfuzz.implementations import resolve; "
+    "from ancfuzz.lifeline import die_with_parent, hear_no_terminal; "
+    "die_with_parent(int(sys.argv[3])); hear_no_terminal()\n"
     "try:\n resolve(sys.argv[1], probe=False)\n"
-    "except (UsageError, KeyboardInterrupt): pass\n"
+    "except UsageError: pass\n"
     f"os._exit({_PROBED})"
 )
 
@@ -248,23 +251,31 @@ def _probe(name: str) -> None:
 
     Raises:
         UsageError: it ends the process that imports it, or does not come to an end.
+        EnvironmentUnsupported: there is no process to be had.
     """
-    command = [sys.executable, "-c", _PROBE, name, json.dumps(sys.path)]
+    settings = name, json.dumps(sys.path), str(os.getpid())
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-c", _PROBE, *settings],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PROBE_SECONDS,
             check=False,
         )
+    except OSError as error:
+        raise EnvironmentUnsupported(
+            f"{name}: no process can be started to import it: {error.strerror}"
+        ) from None
     except subprocess.TimeoutExpired:
         raise UsageError(
             f"{name}: importing it takes more than {_PROBE_SECONDS:g} s"
         ) from None
     if done.returncode != _PROBED:
+        said = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines()
+        last = f": {said[-1]}" if said else ""
         raise UsageError(
-            f"{name}: importing it ends the process, with status {done.returncode}"
+            f"{name}: importing it ends the process, with status "
+            f"{done.returncode}{last}"
         )
 
 

@@ -16,17 +16,18 @@ from msgspec.structs import replace
 
 from ancfuzz.abi import NATIVE
 from ancfuzz.case import Case, NamedRights, Send, SendAll, Table
-from ancfuzz.harness import Performer, ends_to_hold
+from ancfuzz.errors import EnvironmentUnsupported
+from ancfuzz.harness import NO_ROOM, Performer, ends_to_hold
+from ancfuzz.host import environment
 from ancfuzz.implementation import Promise
 from ancfuzz.invariants import Breach, judge, select
 from ancfuzz.model import Acceptance, accept
-from ancfuzz.transcript import NotPerformed
+from ancfuzz.transcript import NotPerformed, Transcript
 from ancfuzz.worker import DEADLINE, Worker
 
 if TYPE_CHECKING:
     from ancfuzz.abi import Abi
     from ancfuzz.implementations import Subject
-    from ancfuzz.transcript import Transcript
 
 __all__ = ["RECORDED", "Judge", "Performance", "judge_transcript", "perform_and_judge"]
 
@@ -112,6 +113,9 @@ class Judge:
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+        self._close_performer()
+
+    def _close_performer(self) -> None:
         if self._performer is not None:
             self._performer.close()
             self._performer = None
@@ -166,7 +170,20 @@ class Judge:
         if self.subject.trusted and Table not in map(type, case.steps):
             if self._performer is None:
                 self._performer = Performer()
-            return self._performer.perform(case, self.subject, end)
+            observed = self._performer.perform(case, self.subject, end)
+            if observed.answers != (NO_ROOM,):
+                return observed
+        # A child inherits nothing: its table has room where this one may be full.
+        try:
+            return self._perform_in_worker(case, end)
+        except EnvironmentUnsupported:
+            self._close_performer()
+        try:
+            return self._perform_in_worker(case, end)
+        except EnvironmentUnsupported as error:
+            return Transcript((NotPerformed(str(error)),), end, environment())
+
+    def _perform_in_worker(self, case: Case, end: str) -> Transcript:
         if self._worker is None:
             self._worker = Worker(self.subject, deadline=self._deadline)
         return self._worker.perform(case, end)

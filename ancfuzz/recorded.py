@@ -25,6 +25,7 @@ from ancfuzz.invariants import INVARIANTS, Breach
 from ancfuzz.judging import judge_transcript, perform_and_judge
 from ancfuzz.recorder import concerns_control, distinct, match, recorded
 from ancfuzz.report import Judged, NotJudged, Report, Violation
+from ancfuzz.reproduction import judge_command
 from ancfuzz.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class _Docket:
             phase="recorded",
             source=INVARIANTS[breach.invariant].source,
             reproducible=again,
+            reproduce=judge_command(one.case, one.transcript),
         )
 
     def report(

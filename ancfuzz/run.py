@@ -2,15 +2,15 @@
 
 A run counts, times, tells how far it has come, and keeps what was found: one violation
 for each invariant, performed once more to see that it breaks again, and made smaller at
-the end.  Where only the number of cases is bounded nothing depends on the clock, so
-that the same cases give the same report.
+the end.  Whoever asked is told of each as it is found, and again when it is smaller, so
+that nothing is lost with this process.  Where only the number of cases is bounded
+nothing depends on the clock, so that the same cases give the same report.
 
 This room must not know where cases come from.
 """
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ancfuzz import corpus
 from ancfuzz.host import environment
 from ancfuzz.invariants import INVARIANTS
 from ancfuzz.report import Judged, NotJudged, Phase, Report, Violation
+from ancfuzz.reproduction import run_command
 from ancfuzz.shrink import shrink
 from ancfuzz.transcript import Hung
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ancfuzz.invariants import Breach
     from ancfuzz.judging import Judge, Performance
 
-__all__ = ["Drawn", "Progress", "Run", "reproduce_command"]
+__all__ = ["Drawn", "Progress", "Run"]
 
 _EVERY = 0.25  # seconds between reports of progress
 _SHRINK_SHARE = 0.2  # of the time is kept for making findings smaller
@@ -79,6 +79,7 @@ class Run:
         seed: int,
         max_findings: int | None,
         progress: Callable[[Progress], None] | None,
+        found: Callable[[Violation], None] | None = None,
     ) -> None:
         self._judging = judging
         self._seconds = seconds
@@ -86,6 +87,7 @@ class Run:
         self._seed = seed
         self._max_findings = max_findings
         self._progress = progress
+        self._tell_found = found
         self._started = time.monotonic()
         self._told = 0.0
         self._count = 0
@@ -100,18 +102,19 @@ class Run:
 
     def go(self, source: Iterator[Drawn]) -> None:
         """Take cases until the budget is used up."""
-        try:
-            for drawn in source:
-                ends = self._judging.ends(drawn.case)
-                if not ends:
-                    continue
-                if self._is_over(drawn.phase):
-                    break
-                self._count += 1
-                self._take(drawn, ends)
-            self._make_smaller()
-        except KeyboardInterrupt:
-            self._stopped = "interrupted"
+        for drawn in source:
+            ends = self._judging.ends(drawn.case)
+            if not ends:
+                continue
+            if self._is_over(drawn.phase):
+                break
+            self._count += 1
+            self._take(drawn, ends)
+        self._make_smaller()
+
+    def interrupt(self) -> None:
+        """Somebody pressed Ctrl-C: there is a report all the same."""
+        self._stopped = "interrupted"
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
@@ -182,11 +185,15 @@ class Run:
             # A machine that was busy for once is no finding.
             self._unjudged["it took too long once, and not again"] += 1
             return
+        message = breach.message
+        if not broken:
+            message += " (not reproduced when performed once more)"
+        name = self._judging.subject.name
         self._found[breach.invariant] = Violation(
             invariant=breach.invariant,
             reach=breach.reach,
-            message=breach.message,
-            implementation=self._judging.subject.name,
+            message=message,
+            implementation=name,
             case=drawn.case,
             transcript=one.transcript,
             accepted=one.accepted.transcript,
@@ -194,20 +201,30 @@ class Run:
             phase=drawn.phase,
             source=INVARIANTS[breach.invariant].source,
             reproducible=broken,
+            reproduce=run_command(drawn.case, name),
         )
+        self._announce(breach.invariant)
+
+    def _announce(self, invariant: str) -> None:
+        """Tell who asked of what was found, or found to be smaller."""
+        if self._tell_found is not None:
+            self._tell_found(self._found[invariant])
 
     def _make_smaller(self) -> None:
         """Shrink what was found, as far as time and attempts go."""
-        for id_, violation in self._found.items():
+        for violation in list(self._found.values()):
             if violation.reproducible:
                 limit = None
                 if self._seconds is not None:
                     left = max(self._seconds - self._elapsed(), self._seconds * 0.05)
                     limit = time.monotonic() + min(left, _SHRINK_SECONDS)
-                self._found[id_] = self._smaller(violation, limit)
+                self._shrink(violation, limit)
+                if self._found[violation.invariant] is not violation:
+                    self._announce(violation.invariant)
 
-    def _smaller(self, violation: Violation, limit: float | None) -> Violation:
-        best = violation
+    def _shrink(self, violation: Violation, limit: float | None) -> None:
+        """Put the smallest case found in its place, each time that one is found."""
+        id_ = violation.invariant
         end = violation.transcript.subject
         attempts = _SHRINK_ATTEMPTS
 
@@ -215,27 +232,27 @@ class Run:
             return attempts <= 0 or (limit is not None and time.monotonic() > limit)
 
         def is_broken(case: Case) -> bool:
-            nonlocal attempts, best
+            nonlocal attempts
             if end not in self._judging.ends(case):
                 return False
             one = self._judging.perform(case, end)
             hung = any(isinstance(a, Hung) for a in one.transcript.answers)
             attempts -= _HANG_COSTS if hung else 1
             for breach in one.breaches:
-                if (breach.invariant, breach.reach) == (best.invariant, best.reach):
-                    best = replace(
-                        best,
+                if (breach.invariant, breach.reach) == (id_, violation.reach):
+                    self._found[id_] = replace(
+                        violation,
                         case=case,
                         transcript=one.transcript,
                         accepted=one.accepted.transcript,
                         step=breach.step,
                         message=breach.message,
+                        reproduce=run_command(case, violation.implementation),
                     )
                     return True
             return False
 
         shrink(violation.case, is_broken, out_of_time=out_of_time)
-        return best
 
     def report(self) -> Report:
         """What came of it."""
@@ -243,14 +260,7 @@ class Run:
         for id_, count in self._judged.items():
             families[INVARIANTS[id_].family] += count
         violations = tuple(
-            replace(
-                violation,
-                seen=self._seen[id_],
-                reproduce=reproduce_command(violation),
-                message=violation.message
-                if violation.reproducible
-                else f"{violation.message} (not reproduced when performed once more)",
-            )
+            replace(violation, seen=self._seen[id_])
             for id_, violation in self._found.items()
         )
         return Report(
@@ -280,8 +290,8 @@ class Run:
         reasons = Counter(self._unjudged)
         if not self._judging.subject.operations - {"close"}:
             reasons["it overrides no operation of ancfuzz.Implementation"] = 0
-        elif self._count and not self._judged:
-            reasons.setdefault("no chosen invariant looks at what it does", self._count)
+        elif self._count and not self._judged and not reasons:
+            reasons["no chosen invariant looks at what it does"] = self._count
         elif not self._count:
             reasons["no case concerned its operations"] = 0
         return reasons
@@ -291,12 +301,3 @@ def _version() -> str:
     import ancfuzz
 
     return str(ancfuzz.__version__)
-
-
-def reproduce_command(violation: Violation) -> str:
-    """A command line that performs a violation's case again, whole in itself."""
-    case = replace(violation.case, name="", note="", source="", flags=())
-    return (
-        f"ancfuzz run {shlex.quote(corpus.dumps(case))} "
-        f"--implementation {shlex.quote(violation.implementation)}"
-    )

@@ -893,7 +893,7 @@ class PairRaises(Implementation):
         raise ValueError(f"{kind}: no such thing")
 
 
-@plant("CRASH.process")
+@plant("CRASH.exception")
 class Interrupts(Receiver):
     def spoil(self, got: Received) -> Received:
         raise KeyboardInterrupt

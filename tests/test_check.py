@@ -6,11 +6,19 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ancfuzz import Implementation, Report, UsageError, Violation, check, replay
+from ancfuzz import (
+    Implementation,
+    Report,
+    UsageError,
+    Violation,
+    check,
+    checking,
+    replay,
+)
 from ancfuzz.case import Case, Decode, Open, Receive, Send, SetOption
 from ancfuzz.invariants import FAMILIES, INVARIANTS
 from ancfuzz.shipped import FOLDERS, shipped_cases
@@ -236,3 +244,42 @@ def test_what_a_kernel_lacks_is_not_judged_and_says_so(
     report = replay("reference", [("mine", case)])
     assert report.violations == ()
     assert any("SO_PASSCRED" in one.reason for one in report.not_judged)
+
+
+# -- told as it comes ------------------------------------------------------------------
+
+
+def test_what_is_found_is_told_at_once_and_again_when_it_is_smaller() -> None:
+    told: list[Violation] = []
+    report = check("planted:SpaceAsLength", cases=200, seed=1, found=told.append)
+    assert {one.invariant for one in told} == {v.invariant for v in report.violations}
+    for violation in report.violations:
+        first, *later = (v for v in told if v.invariant == violation.invariant)
+        last = later[-1] if later else first
+        assert (last.case, last.reproduce) == (violation.case, violation.reproduce)
+        assert len(last.case.steps) <= len(first.case.steps)
+    assert len(told) > len(report.violations), "something could be made smaller"
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ({}, 20.0),
+        ({"cases": 5}, None),
+        ({"cases": 5, "seconds": 20.0}, 20.0),
+        ({"seconds": None}, None),
+    ],
+)
+def test_a_time_that_nobody_asked_for_gives_way_to_a_count(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], seconds: float | None
+) -> None:
+    class Begun(Exception):
+        """The run would begin."""
+
+    def run(_: object, **options: object) -> None:
+        assert options["seconds"] == seconds
+        raise Begun
+
+    monkeypatch.setattr(checking, "Run", run)
+    with pytest.raises(Begun):
+        check("reference", **asked)

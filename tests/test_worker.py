@@ -101,10 +101,29 @@ def test_a_lost_child_is_an_answer_and_is_replaced(
 
 
 def test_the_end_of_standard_error_is_quoted() -> None:
-    with Worker(planted("Interrupts"), deadline=5) as worker:
+    class Local(Marked):
+        def receive(
+            self,
+            sock: socket.socket,
+            data_capacity: int,
+            control_capacity: int,
+            flags: int = 0,
+        ) -> Received:
+            os.write(2, b"its last words")
+            os._exit(3)
+
+    with Worker(subject(Local), deadline=5) as worker:
         last = worker.perform(EXCHANGE, "b").answers[-1]
-    assert isinstance(last, Died)
-    assert "KeyboardInterrupt" in last.stderr
+    assert last == Died("exited with status 3", "its last words")
+
+
+def test_an_interrupt_that_nobody_sent_is_a_crash() -> None:
+    with Worker(planted("Interrupts"), deadline=5) as worker:
+        for _ in range(2):
+            last = worker.perform(EXCHANGE, "b").answers[-1]
+            assert isinstance(last, Raised)
+            assert last.type == "KeyboardInterrupt"
+        assert worker.started == 1
 
 
 def test_a_child_that_is_killed_between_two_cases_is_replaced() -> None:

@@ -28,16 +28,19 @@ that of the verdict, and an error of the user's is one line and not a traceback.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 import ancfuzz
 from ancfuzz.cli import judging, listing, recording, showing
+from ancfuzz.cli.interruption import Interruption
 from ancfuzz.cli.status import Status, Verdict, complain
 from ancfuzz.cli.streams import guarded
 from ancfuzz.errors import EnvironmentUnsupported, UsageError
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["commands", "main"]
 
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # a limit of the process
 _COMPLETION = "_ANCFUZZ_COMPLETE"  # click's variable for a shell that asks
 
 
@@ -98,9 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if _COMPLETION in os.environ:
         commands.main(prog_name="ancfuzz", complete_var=_COMPLETION)
     verdict = Verdict()
+    last = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
-    with guarded() as (out, _):
-        _run(list(arguments), verdict)
+    with guarded() as (out, _), Interruption(verdict, last=last) as interruption:
+        with suppress(KeyboardInterrupt), interruption.armed():
+            _run(list(arguments), verdict)
         out.flush()
         if out.error is not None:
             verdict.misuse(f"standard output: {out.error.strerror}: output was lost")
@@ -126,8 +132,18 @@ def _run(arguments: list[str], verdict: Verdict) -> None:
     except (KeyboardInterrupt, click.Abort):
         verdict.signal = verdict.signal or signal.SIGINT
         complain("interrupted")
+    except OSError as error:
+        if error.errno not in _EXHAUSTED:
+            _tell_defect(verdict)
+            return
+        verdict.asked = True
+        complain(f"{error.strerror}: give this process more of them, see `ulimit`")
     except Exception:  # noqa: BLE001  (told in full, and the status says so)
-        # Left to Python it would end with status 1, and 1 is a violation.
-        verdict.crashed = True
-        traceback.print_exc()
-        complain("this is a defect in ancfuzz, not a finding: please report it")
+        _tell_defect(verdict)
+
+
+def _tell_defect(verdict: Verdict) -> None:
+    # Left to Python it would end with status 1, and 1 is a violation.
+    verdict.crashed = True
+    traceback.print_exc()
+    complain("this is a defect in ancfuzz, not a finding: please report it")

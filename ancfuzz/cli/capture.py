@@ -76,13 +76,12 @@ def record(verdict: Verdict, options: Options) -> None:
     with (
         destinations(options.json_file) as (json_to,),
         Shelf(options.output) as shelf,
-        Interruption() as interruption,
+        Interruption(verdict) as interruption,
     ):
         began = time.monotonic()
         recording: Recording | None = None
         with suppress(KeyboardInterrupt), interruption.armed():
             recording = _run(options)
-        verdict.signal = interruption.signal
         if recording is None:
             complain(f"{program}: interrupted before anything was recorded")
             return
@@ -111,7 +110,6 @@ def record(verdict: Verdict, options: Options) -> None:
             complain(f"{keeper.folder}: cannot be written: {keeper.error.strerror}")
         _print_gaps(screen, report)
         print_findings(screen, [report], {})
-        verdict.signal = interruption.signal
 
 
 def _run(options: Options) -> Recording:

@@ -1,69 +1,41 @@
 """Findings kept: a case file for each, and the one command that shows it again.
 
 A finding is worth what it takes to see it again.  So its case is written down at once,
-as a file that a reviewer can read, attach and add to a corpus, and the command names
-that file.  Where no file can be written the command carries the case itself.
+when it is found and not when the run ends, as a file that a reviewer can read, attach
+and add to a corpus.  A smaller case takes the place of the first one: the new file is
+there, whole, before the old one goes.  Whatever becomes of the run, what it had found
+by then is on disk.
 
-This room must not know how findings are made or printed.
+Where no file can be written the command carries the case itself.  This room must not
+know how findings are made or printed.
 """
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from ancfuzz import corpus
+from ancfuzz.reproduction import judge_command, run_command
 
 if TYPE_CHECKING:
     from ancfuzz.case import Case
     from ancfuzz.report import Report, Violation
     from ancfuzz.transcript import Transcript
 
-__all__ = ["Keeper", "judge_command", "make_folder", "run_command"]
+__all__ = ["Keeper", "make_folder"]
 
-_LONGEST_ARGUMENT: Final = 100_000  # the kernel's MAX_ARG_STRLEN is 128 KiB
 _OWN_FOLDER: Final = ".ancfuzz"
 
 
-def run_command(case: str | Case, implementation: str) -> str:
-    """The command line that performs a case on an implementation.
+class _Saved(NamedTuple):
+    """A case, the file that it is in, and that of what was recorded, if it was."""
 
-    Args:
-        case: the name of its file, or the case itself.
-        implementation: the name by which it is asked for.
-    """
-    return _command(case, "--implementation", implementation)
-
-
-def judge_command(case: str | Case, transcript: str | Transcript) -> str:
-    """The command line that judges what was answered to a case, and performs nothing.
-
-    Args:
-        case: the name of its file, or the case itself.
-        transcript: the name of its file, or the transcript itself.
-    """
-    if not isinstance(transcript, str):
-        transcript = msgspec.json.encode(transcript).decode()
-    return _command(case, "--transcript", transcript)
-
-
-def _command(case: str | Case, option: str, value: str) -> str:
-    if isinstance(case, str):
-        # A name that begins with a dash would be an option.
-        argument = f"./{case}" if case.startswith("-") else case
-    else:
-        # The steps alone are ASCII: they pass through any terminal and any log.
-        argument = corpus.dumps(replace(case, name="", note="", source=""))
-    words = ["ancfuzz", "run", argument, option, value]
-    if len(argument) > _LONGEST_ARGUMENT:
-        # A shell's own printf has no such bound.
-        words[2] = "-"
-        return f"printf %s {shlex.quote(argument)} | {shlex.join(words)}"
-    return shlex.join(words)
+    case: Case
+    path: Path
+    recorded: Path | None
 
 
 def make_folder(wanted: Path) -> None:
@@ -82,18 +54,51 @@ def make_folder(wanted: Path) -> None:
 
 
 class Keeper:
-    """Writes findings into a folder.
-
-    Attributes:
-        error: why the last one could not be written; None if it was.
-    """
+    """Writes findings into a folder."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self.error: OSError | None = None
+        self._saved: dict[tuple[str, str], _Saved] = {}
+        self._made: set[Path] = set()  # none that an earlier run left
+        self._failed: dict[tuple[str, str], OSError] = {}
+
+    @property
+    def error(self) -> OSError | None:
+        """Why a finding is not on disk; None if all of them are."""
+        return next(iter(self._failed.values()), None)
+
+    def save(self, violation: Violation) -> None:
+        """Write down a finding, in the place of what was saved for it before."""
+        case = violation.case
+        key = violation.implementation, violation.invariant
+        before = self._saved.get(key)
+        if before is not None and before.case == case:
+            return
+        name = f"{violation.invariant}-{corpus.case_id(case)}"
+        noted = replace(case, name=name, note=case.note or violation.message)
+        try:
+            make_folder(self.folder)
+            if not (self.folder / f"{name}{corpus.SUFFIX}").exists():
+                self._made.add(self.folder / f"{name}{corpus.SUFFIX}")
+            path = corpus.write(noted, self.folder, name)
+            recorded = None
+            if violation.phase == "recorded":
+                transcript = violation.transcript
+                recorded = corpus.write_transcript(transcript, self.folder, name)
+            self._saved[key] = _Saved(case, path, recorded)
+            self._failed.pop(key, None)
+            if before is not None and self._is_superseded(before):
+                before.path.unlink(missing_ok=True)
+        except OSError as error:
+            self._failed[key] = error
+
+    def _is_superseded(self, before: _Saved) -> bool:
+        # Implementations that share a bug share the file of its case.
+        shared = any(one.path == before.path for one in self._saved.values())
+        return before.path in self._made and not shared
 
     def keep(self, report: Report) -> Report:
-        """Save every finding; each gets the command that shows it again.
+        """Save what is not saved yet; each finding gets the command that shows it.
 
         Those that could be reproduced come first.
         """
@@ -102,28 +107,19 @@ class Keeper:
         return replace(report, violations=tuple(ordered))
 
     def _keep(self, violation: Violation) -> Violation:
-        case, transcript = violation.case, violation.transcript
-        name = f"{violation.invariant}-{corpus.case_id(case)}"
-        noted = replace(case, name=name, note=case.note or violation.message)
-        recorded = violation.phase == "recorded"
-        given: tuple[str | Case, str | Transcript] = case, transcript
-        try:
-            make_folder(self.folder)
-            path = str(corpus.write(noted, self.folder, name))
-            # What was recorded is judged as it is: performing is another matter.
-            beside = (
-                str(corpus.write_transcript(transcript, self.folder, name))
-                if recorded
-                else ""
-            )
-            self.error = None
-            if path.isprintable():
-                given = path, beside
-        except OSError as error:
-            self.error = error
-        command = (
-            judge_command(*given)
-            if recorded
-            else run_command(given[0], violation.implementation)
-        )
+        self.save(violation)
+        saved = self._saved.get((violation.implementation, violation.invariant))
+        case: str | Case = violation.case
+        transcript: str | Transcript = violation.transcript
+        if (
+            saved is not None
+            and saved.case == violation.case
+            and str(saved.path).isprintable()
+        ):
+            case, transcript = str(saved.path), str(saved.recorded)
+        if violation.phase == "recorded":
+            # It is judged as it was: performing it is another matter.
+            command = judge_command(case, transcript)
+        else:
+            command = run_command(case, violation.implementation)
         return replace(violation, reproduce=command)

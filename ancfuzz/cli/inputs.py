@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["case_or_bytes", "labelled_cases", "read_case", "read_transcript"]
 
 STANDARD_INPUT: Final = "-"
-_MOST_BYTES: Final = 1 << 20  # the bound of a payload or buffer in a case
 _SEPARATORS: Final = re.compile(r"[\s:,_]+")
 
 
@@ -76,7 +74,7 @@ def case_or_bytes(argument: str) -> Case | bytes:
     if argument == STANDARD_INPUT:
         where, content = "standard input", _standard_input()
     else:
-        where, content = argument, _file(argument)
+        where, content = argument, corpus.content(argument)
     if _looks_like_json(content) or argument.endswith(corpus.SUFFIX):
         return corpus.loads(content, where=where)
     return content
@@ -101,35 +99,10 @@ def _from_hex(text: str) -> bytes:
     )
 
 
-def _file(name: str) -> bytes:
-    try:
-        # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
-        number = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise UsageError(f"{name}: not a regular file")
-        with open(number, "rb", closefd=False) as file:
-            return _bounded(file.read, name)
-    finally:
-        os.close(number)
-
-
 def _standard_input() -> bytes:
     if sys.stdin is None:
         raise UsageError("standard input: closed")
-    return _bounded(sys.stdin.buffer.read, "standard input")
-
-
-def _bounded(read: Callable[[int], bytes], where: str) -> bytes:
-    try:
-        content = read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{where}: cannot be read: {error.strerror}") from None
-    if len(content) > _MOST_BYTES:
-        raise UsageError(f"{where}: longer than {_MOST_BYTES} bytes")
-    return content
+    return corpus.bounded(sys.stdin.buffer.read, "standard input")
 
 
 def labelled_cases(

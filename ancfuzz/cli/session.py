@@ -1,8 +1,8 @@
 """A run: from the names of implementations to reports, files, words and a verdict.
 
 The order is that of what must not be lost.  Everything that can be wrong with what was
-asked for is found before the run.  Then each implementation is judged, and its findings
-are saved as soon as they are there; the reports are written; and only then is anything
+asked for is found before the run.  Then each implementation is judged, and each finding
+is saved as soon as it is there; the reports are written; and only then is anything
 printed, for a reader may go away.
 
 This room must not know how a case is performed or what is right; it asks ``check``, and
@@ -43,11 +43,9 @@ if TYPE_CHECKING:
 
     from ancfuzz.cli.status import Verdict
     from ancfuzz.implementations import Subject
-    from ancfuzz.report import Report
+    from ancfuzz.report import Report, Violation
 
 __all__ = ["CheckOptions", "Options", "check", "replay", "resolve_all"]
-
-DEFAULT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,17 +77,14 @@ def check(verdict: Verdict, options: CheckOptions) -> None:
         UsageError: something that was asked for cannot be; nothing has been run.
     """
     seed = secrets.randbits(32) if options.seed is None else options.seed
-    seconds = options.seconds
-    if seconds is None:
-        # A bound by count alone: the same count is the same run on a slow machine.
-        seconds = DEFAULT_SECONDS if options.cases is None else None
     judge = partial(
         check_implementation,
-        seconds=seconds,
         cases=options.cases,
         seed=seed,
         max_findings=options.max_findings,
     )
+    if options.seconds is not None:
+        judge = partial(judge, seconds=options.seconds)
     _judge_all(verdict, options, judge, seed)
 
 
@@ -113,13 +108,14 @@ def _judge_all(
     seed: int | None,
 ) -> None:
     verdict.asked = True
-    subjects = resolve_all(options.names)
     invariants = options.invariants or None
     chosen = select(invariants, options.exclude)
     with (
+        Interruption(verdict) as interruption,
         destinations(options.json_file, options.junit) as (json_to, junit_to),
-        Interruption() as interruption,
     ):
+        with interruption.armed():
+            subjects = resolve_all(options.names)
         screen = Screen(human_stream(json_to, junit_to))
         print_head(screen, seed)
         judge = partial(judge, invariants=invariants, exclude=options.exclude)
@@ -162,13 +158,23 @@ def _reports(
     interruption: Interruption,
 ) -> list[Report]:
     """Judge one implementation after the other, until a signal ends it."""
+
+    def found(violation: Violation) -> None:
+        verdict.found = True
+        keeper.save(violation)
+
     reports: list[Report] = []
     with live_progress() as progress:
         for subject in subjects:
             report: Report | None = None
             # The report may be there although a signal came: it is not lost.
-            with suppress(KeyboardInterrupt), interruption.armed():
-                report = judge(subject.name, progress=progress)
+            try:
+                with suppress(KeyboardInterrupt), interruption.armed():
+                    report = judge(subject, progress=progress, found=found)
+            except UsageError as error:
+                # It could be imported here, and not where it is performed.
+                verdict.misuse(error)
+                continue
             if report is None:
                 complain(f"{subject.name}: interrupted before there was a report")
                 break
@@ -176,9 +182,8 @@ def _reports(
             reports.append(report)
             verdict.found = verdict.found or bool(report.violations)
             verdict.judged = verdict.judged or was_judged(report)
-            if interruption.signal:
+            if verdict.signal:
                 break
-    verdict.signal = interruption.signal
     if keeper.error is not None:
         complain(
             f"{keeper.folder}: findings cannot be saved: {keeper.error.strerror}: "

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ancfuzz.abi import NATIVE
-from ancfuzz.cli.findings import judge_command, run_command
 from ancfuzz.cli.inputs import STANDARD_INPUT, read_case, read_transcript
 from ancfuzz.cli.interruption import Interruption
 from ancfuzz.cli.screen import Screen
@@ -27,6 +26,7 @@ from ancfuzz.invariants import INVARIANTS
 from ancfuzz.judging import judge_transcript, perform_and_judge
 from ancfuzz.picture import transcript_lines
 from ancfuzz.picture.lines import quantity
+from ancfuzz.reproduction import judge_command, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,14 +59,13 @@ def run(
     case = read_case(argument)
     subjects = resolve_all(names)
     performed: list[_Performed] = []
-    with Interruption() as interruption:
+    with Interruption(verdict) as interruption:
         with suppress(KeyboardInterrupt), interruption.armed():
             for subject in subjects:
                 performances = perform_and_judge(case, subject)
                 performed += [
                     _Performed(subject.name, subject.abi, one) for one in performances
                 ]
-        verdict.signal = interruption.signal
         broken = _tell(verdict, case, performed, as_json=as_json)
         if as_json:
             return

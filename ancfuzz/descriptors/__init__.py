@@ -1,10 +1,11 @@
 """Real descriptors: opened by name, recognised again, counted, described, closed.
 
-Five modules, and this one is their common face:
+Six modules, and this one is their common face:
 
 * ``kinds`` opens each of the kinds that ``ancfuzz.names`` knows.
 * ``stock`` keeps what was opened, by name, for use in case after case.
 * ``identity`` tells whether two numbers are one open file description.
+* ``pidfds`` tells which process a pidfd is of.
 * ``census`` counts, lists and describes what this process has open, and closes it.
 * ``calls`` makes the two system calls that Python has no function for.
 
@@ -48,6 +49,7 @@ from ancfuzz.descriptors.identity import (
     same_description,
 )
 from ancfuzz.descriptors.kinds import OPENERS, Opener, open_kind, unavailable
+from ancfuzz.descriptors.pidfds import process_behind
 from ancfuzz.descriptors.stock import NEVER_OPEN, Stock
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "open_count",
     "open_kind",
     "open_numbers",
+    "process_behind",
     "same_description",
     "unavailable",
 ]

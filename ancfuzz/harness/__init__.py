@@ -19,6 +19,6 @@ This room performs and observes.  It must not know what ought to happen.
 
 from __future__ import annotations
 
-from ancfuzz.harness.performer import Performer, ends_to_hold
+from ancfuzz.harness.performer import NO_ROOM, Performer, ends_to_hold
 
-__all__ = ["Performer", "ends_to_hold"]
+__all__ = ["NO_ROOM", "Performer", "ends_to_hold"]

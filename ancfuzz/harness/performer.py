@@ -7,6 +7,7 @@ sockets are still open; then the sockets go.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ancfuzz.case import Case, Step
     from ancfuzz.implementations import Subject
 
-__all__ = ["Performer", "ends_to_hold"]
+__all__ = ["NO_ROOM", "Performer", "ends_to_hold"]
 
 _STEPS: dict[type, Callable[[Stage, Any], Answer]] = {
     script.Encode: coding.encode,
@@ -75,8 +76,13 @@ def ends_to_hold(case: Case, operations: frozenset[str]) -> tuple[str, ...]:
 
 
 _NUMBERS_EACH = 2
-_LEAST = 24  # numbers without which nothing that is seen could be trusted
-_RESERVE = 48  # numbers for a pair, a receive, an import, a worker
+_RESERVE = 16  # numbers for a pair, a listing, an import
+_FOR_A_RUNTIME = 32  # more, for what a stranger opens and keeps: loops, logs, pipes
+NO_ROOM = NotPerformed(
+    "RLIMIT_NOFILE is too low for so many descriptors: start with a higher one, see "
+    "`ulimit -n`"
+)
+"""The only answer to a case for which this process's table has no room."""
 
 
 def _end_twin() -> None:
@@ -141,7 +147,7 @@ class Performer:
             may_shape=self._may_shape,
         )
         self._position[0] = 0
-        answers = self._prepare(stage, subject) or self._answers(stage, case)
+        answers = self._prepare(stage, subject, case) or self._answers(stage, case)
         closing = stage.dismiss()
         balance = self._accounts.settle(stage.sent)
         stage.close_sockets()
@@ -156,32 +162,44 @@ class Performer:
             output=self._output(),
         )
 
-    def _prepare(self, stage: Stage, subject: Subject) -> list[Answer]:
+    def _prepare(self, stage: Stage, subject: Subject, case: Case) -> list[Answer]:
         """Open what the case names, make the implementation; nothing if all is well."""
         names = stage.others
         # The stock holds two numbers for each name, and must leave room for the rest.
         kept = self._stock.numbers
-        if _NUMBERS_EACH * (len(names) + len(kept)) > self._room and (
-            _NUMBERS_EACH * len({*names, *kept}) > self._room
+        room = self._room - (0 if subject.trusted else _FOR_A_RUNTIME)
+        room -= stage.sent_in_all  # all may be received
+        if _NUMBERS_EACH * (len(names) + len(kept)) > room and (
+            _NUMBERS_EACH * len({*names, *kept}) > room
         ):
-            self._stock.close()
-        needed = _NUMBERS_EACH * len(names) + stage.sent_in_all  # all may be received
-        if max(needed, _LEAST) > self._room:
+            self._empty_stock()
+        if _NUMBERS_EACH * len(names) > room and script.Open in map(type, case.steps):
             self._accounts.begin()
-            return [NotPerformed("RLIMIT_NOFILE is too low for so many descriptors")]
+            return [NO_ROOM]
         try:
             for name in names:
                 self._stock.number(name)
-        except (EnvironmentUnsupported, OSError) as error:
-            self._stock.close()
+        except OSError as error:
+            self._empty_stock()
+            self._accounts.begin()
+            full = error.errno in (errno.EMFILE, errno.ENFILE)
+            return [NO_ROOM if full else NotPerformed(str(error))]
+        except EnvironmentUnsupported as error:
+            self._empty_stock()
             self._accounts.begin()
             return [NotPerformed(str(error))]
         self._accounts.begin()
         try:
             stage.hire(subject.make())
-        except ENDINGS as error:
+        except BaseException as error:
+            if not stage.is_ending(error):
+                raise
             return [raised(error)]
         return []
+
+    def _empty_stock(self) -> None:
+        self._stock.close()
+        self._accounts.emptied()
 
     def _answers(self, stage: Stage, case: Case) -> list[Answer]:
         answers: list[Answer] = []
@@ -212,3 +230,7 @@ def _answer(stage: Stage, step: Step) -> Answer:
             # Not the implementation's, which are answers by now: a sandbox, a limit.
             return NotPerformed(f"{type(step).__name__}: {error.strerror or error}")
         raise
+    except BaseException as error:
+        if not stage.is_ending(error):
+            raise
+        return raised(error)

@@ -103,7 +103,9 @@ class Stage:
             return ""
         try:
             implementation.close()
-        except ENDINGS as error:
+        except BaseException as error:
+            if not self.is_ending(error):
+                raise
             return f"{type(error).__name__}: {error}"
         return ""
 
@@ -114,6 +116,14 @@ class Stage:
             name: _REFERENCE if is_real(end) else _BY_METHODS
             for name, end in sockets.items()
         }
+
+    def is_ending(self, error: BaseException) -> bool:
+        """Whether an exception is an answer of the implementation's.
+
+        Here a KeyboardInterrupt is somebody's Ctrl-C, for ours and CPython's raise
+        none; in a worker, which hears no terminal, the implementation raised it.
+        """
+        return self.may_shape or isinstance(error, ENDINGS)
 
     def actor(self, at: str, operation: str) -> Implementation:
         """Who does an operation at an end."""
@@ -208,8 +218,10 @@ class Stage:
         messages, new = accounts.named(received.messages, self.sent, self.values)
         try:
             held, held_numbers = self.held(actor)
-        except ENDINGS as error:
+        except BaseException as error:
             accounts.close(new)
+            if not self.is_ending(error):
+                raise
             return raised(error)
         # The reference reports all that it gets; what else came, a sender made.
         facts = Facts(

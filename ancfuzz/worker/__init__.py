@@ -14,6 +14,7 @@ This room must not know what ought to happen.
     channel  what parent and child say to each other
     process  the child as the parent sees it
     child    what runs in it
+    scratch  files without a name
 """
 
 from __future__ import annotations

@@ -6,20 +6,18 @@ its parent.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import mmap
 import os
-import signal
 import socket
 import sys
-import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ancfuzz import implementations
 from ancfuzz.errors import UsageError
 from ancfuzz.harness import Performer
+from ancfuzz.lifeline import die_with_parent, hear_no_terminal
 from ancfuzz.table import allow_in_this_process
 from ancfuzz.worker.channel import (
     TWIN,
@@ -30,6 +28,7 @@ from ancfuzz.worker.channel import (
     receive,
     send,
 )
+from ancfuzz.worker.scratch import long_scratch
 
 if TYPE_CHECKING:
     from ancfuzz.implementations import Subject
@@ -39,6 +38,7 @@ __all__ = ["main", "serve"]
 
 def main(settings: dict[str, Any]) -> None:
     """What a spawned child runs."""
+    die_with_parent(settings["parent"])  # before anything of a stranger's is imported
     if "" not in sys.path:
         sys.path.insert(0, "")  # for what the implementation imports late
     channel = socket.socket(fileno=settings["channel"])
@@ -52,14 +52,6 @@ def main(settings: dict[str, Any]) -> None:
     serve(channel, subject, settings["parent"], settings["position"])
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask to be killed when the parent dies (prctl(2)); elsewhere, end of file does."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def serve(channel: socket.socket, subject: Subject, parent: int, position: int) -> None:
     """Answer requests until the other side is gone.
 
@@ -70,7 +62,8 @@ def serve(channel: socket.socket, subject: Subject, parent: int, position: int) 
         position: a descriptor of the page whose first byte is the step's index, and
             whose second says that the implementation forked and came back twice.
     """
-    _die_with_parent(parent)
+    die_with_parent(parent)
+    hear_no_terminal()
     allow_in_this_process()
     page = mmap.mmap(position, mmap.PAGESIZE)
     os.close(position)  # a number that anybody writes to must not lead there
@@ -107,7 +100,7 @@ class _Output:
     _MOST = 4096
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (as long as we live)
+        self._file = long_scratch()  # as long as we live
         self._number = self._file.fileno()
         os.dup2(self._number, 1)
         # A fork may have come with another sys.stdout, of pytest or a notebook.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import mmap
 import os
 import socket
-import tempfile
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from ancfuzz.errors import UsageError
+from ancfuzz.errors import EnvironmentUnsupported, UsageError
 from ancfuzz.transcript import (
     Answer,
     Died,
@@ -20,6 +20,7 @@ from ancfuzz.transcript import (
     Transcript,
     Untold,
 )
+from ancfuzz.worker import scratch
 from ancfuzz.worker.channel import (
     TWIN,
     Gone,
@@ -45,6 +46,10 @@ DEADLINE = 2.0
 _START = 30.0  # seconds for a child to import what it has to
 
 
+def _unstartable(error: OSError) -> EnvironmentUnsupported:
+    return EnvironmentUnsupported(f"a worker cannot be started: {error.strerror}")
+
+
 class Worker:
     """A child that performs cases of one implementation, replaced when it is lost.
 
@@ -61,12 +66,17 @@ class Worker:
         self._channel: socket.socket | None = None
         self._child: Child | None = None
         self._environment = Environment()
+        self._was_ready = False
         # One byte that the child writes and the parent reads, with no word exchanged:
         # the index of the step that is being performed.
-        self._position_file = tempfile.TemporaryFile()  # noqa: SIM115  (see close)
-        self._position_file.truncate(mmap.PAGESIZE)
-        self._position = mmap.mmap(self._position_file.fileno(), mmap.PAGESIZE)
-        self._was_ready = False
+        try:
+            with ExitStack() as undo:
+                file = undo.enter_context(scratch.page())
+                self._position = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+                undo.pop_all()
+        except OSError as error:
+            raise _unstartable(error) from None
+        self._position_file = file
         self.started = 0
 
     def __enter__(self) -> Self:
@@ -80,6 +90,7 @@ class Worker:
 
         Raises:
             UsageError: the child cannot be started with this implementation.
+            EnvironmentUnsupported: there is no process to be had, or no descriptor.
         """
         try:
             channel = self._start()
@@ -150,11 +161,15 @@ class Worker:
     def _start(self) -> socket.socket:
         if self._channel is not None:
             return self._channel
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._channel = ours
-            self._child = Child(self._subject, theirs, self._position_file.fileno())
-            self.started += 1
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._channel = ours
+                self._child = Child(self._subject, theirs, self._position_file.fileno())
+                self.started += 1
+        except OSError as error:
+            self._drop_channel()
+            raise _unstartable(error) from None
         try:
             ready = decode_ready(receive(ours, time.monotonic() + _START))
         except Late:

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from ancfuzz.descriptors import open_numbers
 from ancfuzz.errors import UsageError
 from ancfuzz.worker import child
+from ancfuzz.worker.scratch import long_scratch
 
 if TYPE_CHECKING:
     import socket
@@ -56,14 +56,18 @@ class Child:
                 f"{subject.name} cannot be imported by its name, and this process has "
                 "threads, so it must not be forked: define it at the top of a module"
             )
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (see close)
+        self._stderr = long_scratch()
         self._pid = 0
         self._status: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        if subject.import_name:
-            self._spawn(subject.import_name, channel, position)
-        else:
-            self._fork(subject, channel, position)
+        try:
+            if subject.import_name:
+                self._spawn(subject.import_name, channel, position)
+            else:
+                self._fork(subject, channel, position)
+        except OSError:
+            self.close()
+            raise
 
     def _spawn(self, name: str, channel: socket.socket, position: int) -> None:
         number = channel.fileno()

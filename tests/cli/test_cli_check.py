@@ -15,9 +15,10 @@ import pytest
 from ancfuzz import corpus
 from ancfuzz.case import Case, Decode
 from ancfuzz.cli import session
-from ancfuzz.cli.findings import run_command
 from ancfuzz.cli.judging import DEFAULT_IMPLEMENTATIONS
+from ancfuzz.errors import UsageError
 from ancfuzz.report import Judged, NotJudged, Report, Violation
+from ancfuzz.reproduction import run_command
 from ancfuzz.transcript import Decoded, Transcript
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import CompletedProcess
     from typing import TypeAlias
+
+    from ancfuzz.implementations import Subject
 
     Run: TypeAlias = Callable[..., CompletedProcess[str]]
 
@@ -75,8 +78,8 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> Reports:
         name: report(implementation=name) for name in DEFAULT_IMPLEMENTATIONS
     }
 
-    def check(name: str, **_: object) -> Report:
-        answer = answers[name]
+    def check(subject: Subject, **_: object) -> Report:
+        answer = answers[subject.name]
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -118,10 +121,10 @@ def test_an_interrupted_run_reports_and_ends(
     reports: Reports,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def interrupted(name: str, **_: object) -> Report:
+    def interrupted(subject: Subject, **_: object) -> Report:
         with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
-        answer = reports[name]
+        answer = reports[subject.name]
         assert isinstance(answer, Report)
         return answer
 
@@ -143,6 +146,33 @@ def test_an_interruption_before_there_is_a_report(call: Run, reports: Reports) -
     done = call("check")
     assert done.returncode == 1
     assert complaint(done).startswith("ancfuzz: cpython: interrupted")
+
+
+def test_one_that_cannot_be_performed_keeps_no_other_from_it(
+    call: Run, folder: Path, reports: Reports
+) -> None:
+    reports["reference"] = UsageError("reference: its process exited")
+    done = call("check", "--json", "report.json")
+    assert done.returncode == 2
+    assert complaint(done) == "ancfuzz: reference: its process exited"
+    told = json.loads((folder / "report.json").read_bytes())
+    assert [one["implementation"] for one in told["implementations"]] == ["cpython"]
+    reports["cpython"] = report(violation(implementation="cpython"))
+    assert call("check").returncode == 1
+
+
+def test_what_was_found_before_a_defect_counts(
+    call: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, found: Callable[[Violation], None], **__: object) -> Report:
+        found(violation())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(session, "check_implementation", fails)
+    done = call("check")
+    assert done.returncode == 1
+    assert "defect in ancfuzz" in done.stderr
+    assert len([*(folder / ".ancfuzz" / "findings").iterdir()]) == 1
 
 
 def test_a_defect_of_our_own_is_no_verdict(call: Run, reports: Reports) -> None:
@@ -188,30 +218,31 @@ def test_all_names_that_are_wrong_are_said_at_once(call: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "seconds"),
+    ("arguments", "bounds"),
     [
-        ((), 20.0),
-        (("--time", "3"), 3.0),
-        (("--cases", "9"), None),
-        (("--cases", "9", "--time", "0.5"), 0.5),
+        ((), {"cases": None}),
+        (("--time", "3"), {"cases": None, "seconds": 3.0}),
+        (("--cases", "9"), {"cases": 9}),
+        (("--cases", "9", "--time", "0.5"), {"cases": 9, "seconds": 0.5}),
     ],
 )
-def test_a_bound_by_count_alone_has_none_in_time(
+def test_a_bound_that_nobody_asked_for_is_left_to_check(
     call: Run,
     monkeypatch: pytest.MonkeyPatch,
     arguments: Sequence[str],
-    seconds: float | None,
+    bounds: dict[str, float | None],
 ) -> None:
     asked: list[dict[str, object]] = []
 
-    def check(name: str, **options: object) -> Report:
+    def check(subject: Subject, **options: object) -> Report:
         asked.append(options)
-        return report(implementation=name)
+        return report(implementation=subject.name)
 
     monkeypatch.setattr(session, "check_implementation", check)
     assert call("check", *arguments).returncode == 0
     for options in asked:
-        assert options["seconds"] == seconds
+        given = {"seconds", "cases"} & options.keys()
+        assert {name: options[name] for name in given} == bounds
         assert options["seed"] == asked[0]["seed"]
         assert options["progress"] is None, "nobody watches a pipe"
 
@@ -334,7 +365,7 @@ def test_many_implementations_fit_a_narrow_screen(
     reports: Reports,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reports["sown:Right"] = report(implementation="sown:Right", cases=1234)
+    reports["seed"] = report(implementation="seed", cases=1234)
     monkeypatch.setenv("COLUMNS", "40")
     names = [word for name in reports for word in ("-i", name)]
     done = call("check", *names)

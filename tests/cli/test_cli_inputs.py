@@ -217,7 +217,7 @@ def test_control_bytes_that_begin_like_json_are_bytes(call: Run, folder: Path) -
         ("./missing", "./missing: no such file"),
         ("fifo", "fifo: not a regular file"),
         (".", ".: not a regular file"),
-        ("huge", "huge: longer than 1048576 bytes"),
+        ("huge", "huge: longer than 4194304 bytes"),
         ("dangling", "dangling: cannot be read: No such file"),
         ('{"steps": 5}', "$.steps"),
         ("case.anc.json", "case.anc.json: "),
