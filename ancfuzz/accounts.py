@@ -18,7 +18,7 @@ import gc
 import os
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ancfuzz.abi import NATIVE
 from ancfuzz.case import Message, NamedPidfd, NamedRights, PlainMessage
@@ -114,18 +114,15 @@ class Accounts:
         """The stock was: as many names may lead to other numbers when a case begins."""
         self._is_settled = False
 
-    def opened(self, ends: Mapping[str, Any], *, own: bool = False) -> None:
+    def opened(self, ends: Mapping[str, int], *, own: bool = False) -> None:
         """The case's own endpoints were opened.
 
         Args:
-            ends: by name.
+            ends: numbers, by name.
             own: the implementation made them, and what appeared is what they need.
         """
-        for name, end in ends.items():
-            number = getattr(end, "fileno", lambda: -1)()
-            if isinstance(number, int) and number >= 0:
-                self._ends[name] = number
-                self._known.add(number)
+        self._ends.update(ends)
+        self._known.update(ends.values())
         if own or len(self._stock.numbers) != self._stock_size:
             # Duplicates of the endpoints, made to be sent, go with the endpoints too.
             self._known |= open_numbers()

@@ -89,7 +89,7 @@ def encode(messages: Iterable[ControlMessage], abi: Abi = NATIVE) -> bytes:
             Abi's ``cmsg_len`` can say.
     """
     header, header_size, data_offset, round_up, _ = abi.header_format
-    gap = bytes(data_offset - header_size)
+    gap = data_offset - header_size
     parts: list[bytes] = []
     for message in messages:
         data = message.data
@@ -101,7 +101,7 @@ def encode(messages: Iterable[ControlMessage], abi: Abi = NATIVE) -> bytes:
         except struct.error:
             raise ValueError(_why_not_encodable(message, abi)) from None
         if gap:
-            parts.append(gap)
+            parts.append(bytes(gap))
         parts.append(data)
         if padding := -size & round_up:
             parts.append(bytes(padding))

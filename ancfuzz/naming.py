@@ -51,13 +51,14 @@ _UCRED_SIZE = 12  # three 32-bit ids on every Linux
 
 
 _IDS = ("pid", "uid", "gid")
+_WITH_MESSAGES = (Send, SendAll)
 
 
 def sent_names(case: Case) -> list[str]:
     """The descriptors that a case sends, each as often as it does, in order."""
     sent: list[str] = []
     for step in case.steps:
-        if isinstance(step, Send | SendAll):
+        if isinstance(step, _WITH_MESSAGES):
             for message in step.messages:
                 if isinstance(message, NamedRights):
                     sent += message.names()

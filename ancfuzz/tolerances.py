@@ -193,12 +193,18 @@ def decoded(expected: Decoded, observed: Answer, control: bytes, abi: Abi) -> De
 # -- sockets ------------------------------------------------------------------------
 
 
-def refused_send(descriptors: int, promise: Promise, observed: Answer) -> bool:
+def refused_send(
+    messages: Iterable[Message], promise: Promise, observed: Answer
+) -> bool:
     """Whether a send is declined in a way that the promise allows."""
     if isinstance(observed, Refusal):
         return True
     most = promise.max_descriptors
-    return most is not None and descriptors > most and isinstance(observed, Failed)
+    return (
+        most is not None
+        and isinstance(observed, Failed)
+        and len(_rights(messages)) > most
+    )
 
 
 def stale(facts: Facts) -> Facts:

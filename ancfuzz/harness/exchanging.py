@@ -80,12 +80,11 @@ def open_pair(stage: Stage, step: script.Open) -> Answer:
         if len(ends) != len("ab") or not all(map(_is_an_end, ends)):
             return nonsense(pair, "two sockets, with sendmsg and recvmsg")
         stage.set_up(dict(zip("ab", ends, strict=True)))
-    for name, end in stage.sockets.items():
-        if is_real(end):
-            stage.stock.lend(name, end.fileno())
+    for name, number in stage.numbers.items():
+        stage.stock.lend(name, number)
     for name in stage.endpoints:
         stage.stock.number(name)
-    stage.accounts.opened(stage.sockets, own=own is not None)
+    stage.accounts.opened(stage.numbers, own=own is not None)
     return _DONE
 
 
@@ -169,8 +168,8 @@ def receive(stage: Stage, step: script.Receive) -> Answer:
     sock = stage.sockets[step.at]
     accounts = stage.accounts
     try:
-        with _shaped(stage.shape) as table:
-            accounts.expect(getattr(table, "occupied", ()))
+        with _shaped(stage.shape) if stage.shape else _AS_IT_IS as table:
+            accounts.expect(table.occupied if table else ())
             try:
                 received = actor.receive(
                     sock, step.data_capacity, step.control_capacity, flags
@@ -189,9 +188,7 @@ def receive(stage: Stage, step: script.Receive) -> Answer:
     return stage.observed(received, actor)
 
 
-def _shaped(table: script.Table | None) -> AbstractContextManager[ShapedTable | None]:
-    if table is None:
-        return _AS_IT_IS
+def _shaped(table: script.Table) -> AbstractContextManager[ShapedTable]:
     holes = EVERY_SECOND if table.holes else ""
     return shape_table(free=table.free, holes=holes, above=table.above)
 

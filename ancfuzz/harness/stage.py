@@ -8,7 +8,6 @@ own end and for what it overrides, the reference for all the rest.
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +53,7 @@ class Stage:
         canvas: memory for a caller's buffer.
         values: what the case's names stand for in this process.
         sockets: the ends that are open, by name.
+        numbers: of those that are sockets of this process, by name.
         shape: what the descriptor table is to look like at the next receive.
         sent: names of what was sent so far, in order.
         endpoints: of what the case sends, the ends of its own pair, and duplicates.
@@ -84,6 +84,7 @@ class Stage:
         self.others = [name for name in once if _ENDPOINT not in name]
         self.sent_in_all = len(sent)
         self.sockets: dict[str, Any] = {}
+        self.numbers: dict[str, int] = {}
         self._partners: dict[str, Implementation] = {}
         self.shape: Table | None = None
         self.sent: list[str] = []
@@ -112,10 +113,11 @@ class Stage:
     def set_up(self, sockets: dict[str, Any]) -> None:
         """The pair is there."""
         self.sockets = sockets
-        self._partners = {
-            name: _REFERENCE if is_real(end) else _BY_METHODS
-            for name, end in sockets.items()
-        }
+        for name, end in sockets.items():
+            if is_real(end):
+                self.numbers[name] = end.fileno()
+            else:
+                self._partners[name] = _BY_METHODS
 
     def is_ending(self, error: BaseException) -> bool:
         """Whether an exception is an answer of the implementation's.
@@ -148,8 +150,7 @@ class Stage:
         """Close what is still open of the pair, and duplicates of it."""
         self.stock.reclaim()
         for end in self.sockets.values():
-            with suppress(OSError):
-                end.close()
+            _close(end)
         self.sockets.clear()
 
     # -- values ------------------------------------------------------------------
@@ -245,6 +246,13 @@ class Stage:
 @cache
 def _flag_names(shown: int) -> tuple[Flag, ...]:
     return tuple(name for name, bit in FLAGS.items() if shown & bit)
+
+
+def _close(end: Any) -> None:
+    try:
+        end.close()
+    except OSError:
+        return  # somebody closed its number already
 
 
 def is_real(sock: object) -> bool:

@@ -41,7 +41,7 @@ from ancfuzz.codec import ControlMessage, decode, encode
 from ancfuzz.errors import MalformedControl
 from ancfuzz.implementation import Promise
 from ancfuzz.model.endpoints import Endpoint, Reader, pair
-from ancfuzz.model.rules import LINUX, Rule, RuleSet
+from ancfuzz.model.rules import LINUX, Decide, Rule, RuleSet
 from ancfuzz.model.sending import Names, Parcel, parse
 from ancfuzz.names import description_of
 from ancfuzz.naming import sent_names
@@ -72,6 +72,8 @@ __all__ = ["Acceptance", "accept"]
 _PLENTY = 1 << 16  # a control capacity at which nothing is ever cut
 _NEARLY_FULL_BYTES = 64 << 10  # a send may block when this much is queued, not before
 _NEARLY_FULL_MESSAGES = 100
+_NO_POLICY = Promise()
+_UNSUCCESSFUL = (Failed, Refusal, Raised)
 
 
 class Acceptance(Struct, frozen=True):
@@ -105,8 +107,8 @@ def accept(
         abi: its layout.
         rules: of the kernel that it ran on.
     """
-    rule = RuleSet(rules)
-    acceptor = _Acceptor(case, observed, promise or Promise(), abi, rule)
+    in_force = RuleSet(rules)
+    acceptor = _Acceptor(case, observed, promise or _NO_POLICY, abi, in_force.decide)
     answers: list[Answer] = []
     for step, answer in zip(case.steps, observed.answers, strict=False):
         if isinstance(answer, NotPerformed):
@@ -116,16 +118,9 @@ def accept(
         if acceptor.unknown:
             break
         answers.append(answer if isinstance(answer, Untold) else accepted)
-    transcript = replace(
-        observed,
-        answers=tuple(answers),
-        leaked=(),
-        lost=(),
-        growth=0,
-        closing="",
-        output="",
-    )
-    return Acceptance(transcript, acceptor.unknown, tuple(rule.fired))
+    # What a case leaves behind is nothing, and that is what the fields say by default.
+    transcript = Transcript(tuple(answers), observed.subject, observed.environment)
+    return Acceptance(transcript, acceptor.unknown, tuple(in_force.fired))
 
 
 class _Acceptor:
@@ -137,7 +132,7 @@ class _Acceptor:
         observed: Transcript,
         promise: Promise,
         abi: Abi,
-        rule: RuleSet,
+        rule: Decide,
     ) -> None:
         self.unknown = ""
         self._environment = observed.environment
@@ -156,7 +151,7 @@ class _Acceptor:
         return _STEPS[type(step)](self, step, observed)
 
     def _promised(self, at: str) -> Promise:
-        return self._promise if at == self._subject else Promise()
+        return self._promise if at == self._subject else _NO_POLICY
 
     def _interrupted(self, observed: Answer, at: str) -> TypeGuard[Failed]:
         """Surfacing EINTR is right: then nothing was sent, and nothing was taken."""
@@ -209,7 +204,7 @@ class _Acceptor:
         if isinstance(step, Send):
             control = self._names.control(step.messages)
             refused = tolerances.refused_send(
-                _descriptors(step.messages), self._promised(step.at), observed
+                step.messages, self._promised(step.at), observed
             )
             if refused or self._interrupted(observed, step.at):
                 return observed
@@ -217,7 +212,8 @@ class _Acceptor:
             control = self._names.raw(step.control)
         data = payload_bytes(step.data)
         parcel = self._parcel(control)
-        errno = end.send_errno(parcel, len(data), self._rule)
+        queues = self._rule("S14", end.kind, len(data))
+        errno = end.send_errno(parcel, self._rule, queues=queues)
         if errno:
             return Failed(errno)
         if isinstance(observed, Failed) and observed.errno == "EAGAIN":
@@ -225,14 +221,17 @@ class _Acceptor:
                 return observed
         elif isinstance(observed, Sent) and _may_be_short(end, observed, len(data)):
             data = data[: observed.count]
-        end.enqueue(parcel, data, self._names.own, self._rule)
+        if queues:
+            end.enqueue(parcel, data, self._names.own, self._rule)
         return Sent(len(data))
 
     def send_all(self, step: SendAll, _: Answer) -> Answer:
         """What the reference received of it, all told."""
         parcel = self._parcel(self._names.control(step.messages))
         data = payload_bytes(step.data)
-        errno = self._ends[step.at].send_errno(parcel, len(data), self._rule)
+        end = self._ends[step.at]
+        queues = self._rule("S14", end.kind, len(data))
+        errno = end.send_errno(parcel, self._rule, queues=queues)
         if errno:
             return Failed(errno)
         rights = parcel.rights if self._rule("S19", 0) else ()
@@ -251,7 +250,7 @@ class _Acceptor:
         )
         if isinstance(accepted, Got):
             accepted = tolerances.received(accepted, observed, promise)
-        elif isinstance(observed, Failed | Refusal | Raised):
+        elif isinstance(observed, _UNSUCCESSFUL):
             accepted = replace(accepted, facts=tolerances.stale(observed.facts))
         if self._closing:
             self._close_what_can_be()
@@ -343,12 +342,6 @@ def _plain(messages: Iterable[PlainMessage]) -> list[ControlMessage]:
         ControlMessage(message.level, message.type, bytes.fromhex(message.data))
         for message in messages
     ]
-
-
-def _descriptors(messages: Iterable[object]) -> int:
-    return sum(
-        len(message.names()) for message in messages if isinstance(message, NamedRights)
-    )
 
 
 def _may_be_short(end: Endpoint, observed: Sent, size: int) -> bool:

@@ -24,7 +24,7 @@ from ancfuzz.transcript import Failed, Got
 if TYPE_CHECKING:
     from ancfuzz.abi import Abi
     from ancfuzz.case import Flag, Receive
-    from ancfuzz.model.rules import RuleSet
+    from ancfuzz.model.rules import Decide
     from ancfuzz.model.sending import Parcel
 
 __all__ = ["Endpoint", "Reader", "pair"]
@@ -77,8 +77,14 @@ class Endpoint:
 
     # -- sending ----------------------------------------------------------------
 
-    def send_errno(self, parcel: Parcel, size: int, rule: RuleSet) -> str | None:
-        """The error that a send ends in before anything is queued, if any."""
+    def send_errno(self, parcel: Parcel, rule: Decide, *, queues: bool) -> str | None:
+        """The error that a send ends in before anything is queued, if any.
+
+        Args:
+            parcel: what its control bytes came to.
+            rule: lets a rule decide.
+            queues: whether it is to queue anything (S14).
+        """
         if self.kind == "seqpacket" and self.error:
             errno, self.error = self.error, None  # unix_seqpacket_sendmsg looks first
             return errno
@@ -97,16 +103,16 @@ class Endpoint:
             return (
                 "EPIPE" if self.kind == "dgram" else rule("S17", self.kind, first=True)
             )
-        if rule("S14", self.kind, size):
-            passrights = peer.option("SO_PASSRIGHTS")
-            refused: str | None = rule("S22", len(parcel.rights), passrights=passrights)
-            return refused
-        return None
+        if not queues:
+            return None
+        passrights = peer.option("SO_PASSRIGHTS")
+        refused: str | None = rule("S22", len(parcel.rights), passrights=passrights)
+        return refused
 
-    def enqueue(self, parcel: Parcel, data: bytes, own: _Ids, rule: RuleSet) -> None:
+    def enqueue(self, parcel: Parcel, data: bytes, own: _Ids, rule: Decide) -> None:
         """Queue what a send sent at the peer."""
         peer = self.peer
-        if peer is None or not rule("S14", self.kind, len(data)):
+        if peer is None:
             return
         asked = self.asks_credentials or peer.asks_credentials
         credentials = rule("C1", parcel.credentials, own, asked=asked)
@@ -163,7 +169,7 @@ class Reader:
         self,
         endpoint: Endpoint,
         step: Receive,
-        rule: RuleSet,
+        rule: Decide,
         abi: Abi,
         own: _Ids,
     ) -> None:
@@ -288,6 +294,8 @@ class Reader:
         """
         endpoint, rule = self._endpoint, self._rule
         clock = endpoint.clock
+        if not (taken.rights or endpoint.options or clock):
+            return  # nothing was brought, nothing is asked for
         for part in rule("R1"):
             match part:
                 case "timestamp" if clock and rule("R17", endpoint.kind):

@@ -16,7 +16,7 @@ from ancfuzz.naming import named_credentials
 
 if TYPE_CHECKING:
     from ancfuzz.abi import Abi
-    from ancfuzz.model.rules import RuleSet
+    from ancfuzz.model.rules import Decide
 
 __all__ = ["Writer"]
 
@@ -36,7 +36,7 @@ class Writer:
         *,
         free: int | None,
         abi: Abi,
-        rule: RuleSet,
+        rule: Decide,
         own: tuple[int, int, int],
     ) -> None:
         self._capacity = capacity

@@ -11,12 +11,15 @@ buffer, C for when credentials are attached, R for what ``recvmsg`` puts in one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["LINUX", "RULES", "Rule", "RuleSet"]
+__all__ = ["LINUX", "RULES", "Decide", "Rule", "RuleSet"]
+
+Decide: TypeAlias = "Callable[..., Any]"
+"""Lets a rule decide: takes its id, and the values that the rule takes."""
 
 
 class Rule(NamedTuple):
@@ -247,7 +250,7 @@ class RuleSet:
         self._rules = rules
         self.fired: list[str] = []
 
-    def __call__(self, id_: str, *values: Any, **named: Any) -> Any:
+    def decide(self, id_: str, *values: Any, **named: Any) -> Any:
         """Let rule ``id_`` decide, and note that it did."""
         self.fired.append(id_)
         return self._rules[id_].decide(*values, **named)

@@ -22,7 +22,7 @@ from ancfuzz.naming import NO_PID, SELF_PID, Values, control_bytes, control_mess
 if TYPE_CHECKING:
     from ancfuzz.abi import Abi
     from ancfuzz.case import Message
-    from ancfuzz.model.rules import RuleSet
+    from ancfuzz.model.rules import Decide
     from ancfuzz.transcript import Environment
 
 __all__ = ["Names", "Parcel", "parse"]
@@ -85,7 +85,7 @@ class Parcel(Struct, frozen=True):
 
 
 def parse(
-    control: bytes, names: Names, abi: Abi, rule: RuleSet, environment: Environment
+    control: bytes, names: Names, abi: Abi, rule: Decide, environment: Environment
 ) -> Parcel:
     """Read a control buffer as ``__scm_send`` does."""
     constants = abi.constants
@@ -123,7 +123,7 @@ def parse(
 
 
 def _take_rights(
-    payload: bytes, before: int, names: Names, abi: Abi, rule: RuleSet
+    payload: bytes, before: int, names: Names, abi: Abi, rule: Decide
 ) -> Parcel:
     count = rule("S04", len(payload))
     if rule("S06", before + count):
@@ -148,7 +148,7 @@ def _ids(payload: bytes, abi: Abi) -> tuple[int, int, int]:
 
 
 def _claim(
-    ids: tuple[int, int, int], names: Names, rule: RuleSet, environment: Environment
+    ids: tuple[int, int, int], names: Names, rule: Decide, environment: Environment
 ) -> Parcel | None:
     """What becomes of a message that claims these ids, if it is not just taken."""
     pid = ids[0]
