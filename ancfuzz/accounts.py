@@ -210,7 +210,7 @@ class Accounts:
         whole = len(data) // _INT
         numbers = struct.unpack_from(f"={whole}i", data)
         candidates = self._candidates(sent)
-        names = tuple(self._name(number, sent, candidates, new) for number in numbers)
+        names = tuple([self._name(one, sent, candidates, new) for one in numbers])
         return NamedRights(names, data[_INT * whole :].hex())
 
     def _is_new(self, number: int, new: set[int]) -> bool:

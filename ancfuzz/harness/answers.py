@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDINGS",
+    "NOTHING_HELD",
     "errno_name",
     "nonsense",
     "raised",
@@ -33,6 +34,9 @@ __all__ = [
 
 ENDINGS = (Exception, SystemExit)
 """How an implementation may end a call instead of returning."""
+
+NOTHING_HELD = Facts()
+"""What an answer says without further ado."""
 
 _MOST = 200  # characters of a repr that is quoted
 
@@ -79,6 +83,8 @@ def unchecked(value: object) -> object:
 
 def with_facts(answer: Answer, facts: Facts) -> Answer:
     """The answer of a failed receive, with what was true whatever it said."""
+    if facts == NOTHING_HELD:
+        return answer
     match answer:
         case Failed(name):
             return Failed(name, facts)

@@ -16,7 +16,7 @@ from ancfuzz.case import (
     NamedRights,
     payload_text,
 )
-from ancfuzz.harness.answers import ENDINGS, nonsense, raised, wrong_with
+from ancfuzz.harness.answers import ENDINGS, NOTHING_HELD, nonsense, raised, wrong_with
 from ancfuzz.host import FLAGS
 from ancfuzz.implementation import Received
 from ancfuzz.implementations import CPython, Reference
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Stage", "is_real"]
 
 _ENDPOINT = "socket:"
-_NOTHING_HELD = Facts()
 _REFERENCE = Reference()
 _BY_METHODS = CPython()  # for simulated sockets, which have no number to call on
 
@@ -185,7 +184,7 @@ class Stage:
     def stale(self, actor: Implementation) -> Facts | Raised:
         """The facts of a failed receive."""
         if actor is not self._implementation:
-            return _NOTHING_HELD
+            return NOTHING_HELD
         try:
             return Facts(held=self.held(actor)[0])
         except ENDINGS as error:

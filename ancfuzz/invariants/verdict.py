@@ -7,7 +7,8 @@ behind, such as a leak, is judged all the same.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec import Struct
@@ -69,6 +70,12 @@ def _ids(step: type | None, chosen: frozenset[str]) -> tuple[str, ...]:
     return tuple(one.id for one in _for_step(step, chosen))
 
 
+@lru_cache(maxsize=4096)
+def _all_ids(steps: tuple[type, ...], chosen: frozenset[str]) -> tuple[str, ...]:
+    """All that look at such steps, and at the end."""
+    return tuple(chain.from_iterable(_ids(step, chosen) for step in (*steps, None)))
+
+
 def judge(
     case: Case,
     observed: Transcript,
@@ -79,6 +86,10 @@ def judge(
     chosen: frozenset[str],
 ) -> Verdict:
     """Hold a performance against the chosen invariants."""
+    if observed == acceptance.transcript and Refusal not in map(type, observed.answers):
+        # It is so nearly always, and then nothing has to be looked at step by step.
+        answered = case.steps[: len(observed.answers)]
+        return Verdict((), _all_ids(tuple(map(type, answered)), chosen))
     looked: list[str] = []
     breaches: list[Breach] = []
 

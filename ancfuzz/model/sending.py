@@ -58,6 +58,8 @@ class Names:
 
     def control(self, messages: tuple[Message, ...]) -> bytes:
         """Messages as the reference lays them out."""
+        if not messages:
+            return b""
         return encode(
             [control_message(message, self._values) for message in messages],
             self._values.abi,
