@@ -214,6 +214,9 @@ def only_rights(control: bytes, layout: Layout) -> tuple[int, ...] | None:
     return None
 
 
+# What arrived is read at least twice: by whoever wants it, and to account for it; and
+# whoever closes it gets the same numbers, and so the same bytes, the next time.
+@lru_cache(maxsize=16)
 def read(control: bytes, layout: Layout) -> tuple[tuple[Item, ...], int | None]:
     """Read control bytes.
 
