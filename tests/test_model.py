@@ -27,13 +27,22 @@ from ancfuzz.case import (
     Open,
     Receive,
     Send,
+    SendAll,
     SetOption,
 )
 from ancfuzz.implementations import resolve
 from ancfuzz.judging import Judge
 from ancfuzz.model import LINUX, RULES, accept
 from ancfuzz.sweeps import interleaved, sweeps
-from ancfuzz.transcript import Answer, Got, Sent, Transcript
+from ancfuzz.transcript import (
+    Answer,
+    Done,
+    Environment,
+    Failed,
+    Got,
+    Sent,
+    Transcript,
+)
 from tests.model_facts import (
     FACTS,
     HERE,
@@ -50,6 +59,8 @@ from tests.model_facts import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ancfuzz.case import Message
 
 
 def needs(fact: Fact) -> set[str]:
@@ -231,6 +242,30 @@ def test_a_short_write_of_a_stream_is_accepted_as_it_was() -> None:
         assert accept(case, observed).transcript.answers[1] == Sent(count)
     none = Transcript((open_answer(), Sent(0), some), "")
     assert accept(case, none).transcript.answers[1] != Sent(0)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "messages", "is_judged"),
+    [((), ONE, False), (("CAP_SYS_ADMIN",), ONE, True), ((), (), True)],
+    ids=["somebody's", "root's", "of no descriptors"],
+)
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_what_a_user_has_in_flight_elsewhere_nobody_knows(
+    capabilities: tuple[str, ...],
+    messages: tuple[Message, ...],
+    *,
+    is_judged: bool,
+    all_of_it: bool,
+) -> None:
+    send = SendAll("a", "78", messages) if all_of_it else Send("a", "78", messages)
+    case = Case((Open(), send))
+    environment = Environment(capabilities=capabilities)
+    refused = Failed("ETOOMANYREFS")
+    observed = Transcript((Done(), refused), "a", environment)
+    accepted = accept(case, observed)
+    assert bool(accepted.unknown) is not is_judged
+    assert len(accepted.transcript.answers) == (2 if is_judged else 1)
+    assert refused not in accepted.transcript.answers
 
 
 def open_answer() -> Answer:

@@ -73,6 +73,10 @@ _PLENTY = 1 << 16  # a control capacity at which nothing is ever cut
 _NEARLY_FULL_BYTES = 64 << 10  # a send may block when this much is queued, not before
 _NEARLY_FULL_MESSAGES = 100
 _NO_POLICY = Promise()
+_IN_FLIGHT = (
+    "this user has more descriptors in flight than RLIMIT_NOFILE (ETOOMANYREFS): start "
+    "with a higher one, see `ulimit -n`"
+)
 _UNSUCCESSFUL = (Failed, Refusal, Raised)
 
 
@@ -213,6 +217,9 @@ class _Acceptor:
         data = payload_bytes(step.data)
         parcel = self._parcel(control)
         queues = self._rule("S14", end.kind, len(data))
+        if queues and self._may_exceed_in_flight(parcel, observed):
+            self.unknown = _IN_FLIGHT
+            return observed
         errno = end.send_errno(parcel, self._rule, queues=queues)
         if errno:
             return Failed(errno)
@@ -225,12 +232,30 @@ class _Acceptor:
             end.enqueue(parcel, data, self._names.own, self._rule)
         return Sent(len(data))
 
-    def send_all(self, step: SendAll, _: Answer) -> Answer:
+    def _may_exceed_in_flight(self, parcel: Parcel, observed: Answer) -> bool:
+        """Whether a send was refused for what is in flight, perhaps in other processes.
+
+        All that a user has in flight counts against the sender's RLIMIT_NOFILE, and
+        nobody can ask how much that is (``too_many_unix_fds`` in
+        ``net/unix/af_unix.c``; the privileged have no such limit).  It is asked behind
+        what is wrong with the control bytes, and before most of what is with the peer.
+        """
+        return (
+            isinstance(observed, Failed)
+            and observed.errno == "ETOOMANYREFS"
+            and bool(parcel.rights)
+            and not parcel.errno
+            and "CAP_SYS_ADMIN" not in self._environment.capabilities
+        )
+
+    def send_all(self, step: SendAll, observed: Answer) -> Answer:
         """What the reference received of it, all told."""
         parcel = self._parcel(self._names.control(step.messages))
         data = payload_bytes(step.data)
         end = self._ends[step.at]
         queues = self._rule("S14", end.kind, len(data))
+        if queues and self._may_exceed_in_flight(parcel, observed):
+            self.unknown = _IN_FLIGHT
         errno = end.send_errno(parcel, self._rule, queues=queues)
         if errno:
             return Failed(errno)
