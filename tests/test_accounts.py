@@ -14,7 +14,8 @@ from ancfuzz.harness import Performer
 from ancfuzz.host import environment
 from ancfuzz.implementations import Reference, subject
 from ancfuzz.transcript import Got
-from tests.planted import first_only, numbers_in, rights
+from tests.planted.descriptors import first_only
+from tests.planted.registry import numbers_in, rights
 
 if TYPE_CHECKING:
     import socket

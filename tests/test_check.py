@@ -23,7 +23,9 @@ from ancfuzz.case import Case, Decode, Open, Receive, Send, SetOption
 from ancfuzz.invariants import FAMILIES, INVARIANTS
 from ancfuzz.shipped import FOLDERS, shipped_cases
 from ancfuzz.sweeps import Sweep, sweeps
-from tests.planted import FirstOnlyRestForgotten, Raises, SpaceAsLength
+from tests.planted.crashes import Raises
+from tests.planted.descriptors import FirstOnlyRestForgotten
+from tests.planted.encoders import SpaceAsLength
 
 if TYPE_CHECKING:
     from ancfuzz import Abi

@@ -10,7 +10,7 @@ import pytest
 
 from ancfuzz import Report, check
 from ancfuzz.report import merge, to_json
-from tests.planted import Raises
+from tests.planted.crashes import Raises
 
 SEEN_BY_USERS = {
     "ok",
