@@ -1,7 +1,7 @@
 """Where datagrams go and where they come from: paths, abstract names, and none.
 
-What is refused before the kernel is asked is in ``test_sockets``; here the kernel has
-its say.
+What is refused before the kernel is asked is in ``test_sockets_addresses``; here the
+kernel has its say.
 """
 
 from __future__ import annotations
