@@ -18,6 +18,7 @@ from typing import get_args
 from ancfuzz.abi import NATIVE
 from ancfuzz.case import Flag
 from ancfuzz.descriptors import IDENTITY_METHOD
+from ancfuzz.namespaces import is_first, known_ids, owns_its_processes
 from ancfuzz.transcript import Environment
 
 __all__ = ["FLAGS", "OPTIONS", "environment"]
@@ -44,7 +45,12 @@ FLAGS: dict[Flag, int] = {
 """Numbers of the flags that a case and a transcript name."""
 
 # linux/capability.h
-_CAPABILITIES = {6: "CAP_SETGID", 7: "CAP_SETUID", 21: "CAP_SYS_ADMIN"}
+_CAPABILITIES = {
+    6: "CAP_SETGID",
+    7: "CAP_SETUID",
+    21: "CAP_SYS_ADMIN",
+    24: "CAP_SYS_RESOURCE",
+}
 
 
 def _features() -> tuple[str, ...]:
@@ -68,19 +74,30 @@ def _capabilities() -> tuple[str, ...]:
     except (OSError, StopIteration, ValueError, IndexError):
         # No /proc: root has them all, anybody else none.
         effective = -1 if os.geteuid() == 0 else 0
-    return tuple(
+    found = [
         name for bit, name in sorted(_CAPABILITIES.items()) if effective >> bit & 1
-    )
+    ]
+    # In a user namespace of one's own a capability is one over what is in it.
+    if "CAP_SYS_ADMIN" in found and not owns_its_processes():
+        found.remove("CAP_SYS_ADMIN")
+    if "CAP_SYS_RESOURCE" in found and not is_first():
+        found.remove("CAP_SYS_RESOURCE")
+    return tuple(found)
 
 
 @cache
 def _of_process(_pid: int) -> Environment:
     system = os.uname()
+    users, groups = known_ids("uid"), known_ids("gid")
     return Environment(
         kernel=f"{system.sysname} {system.release} {system.machine}",
         uid=os.getuid(),
         gid=os.getgid(),
         capabilities=_capabilities(),
+        is_init=os.getpid() == 1,
+        uids=users.known,
+        gids=groups.known,
+        root=(users.root, groups.root),
         features=_features(),
         identity=IDENTITY_METHOD.name,
     )

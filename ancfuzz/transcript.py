@@ -209,7 +209,13 @@ class Environment(Struct, frozen=True):
         kernel: ``uname -sr``, for the reader.
         uid: the performer's real user id.
         gid: the performer's real group id.
-        capabilities: of CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, those that it has.
+        capabilities: those that it has where the kernel asks for them: CAP_SETUID and
+            CAP_SETGID; CAP_SYS_ADMIN over its processes; CAP_SYS_RESOURCE over the
+            whole machine.
+        is_init: whether its pid is 1, which a case may name: the first of a container.
+        uids: user ids that exist here, as (first, how many); () for all.
+        gids: the same of groups.
+        root: what the kernel's own user and group, 0 and 0, are called here.
         features: socket options and rules that this kernel has and older ones lack.
         identity: how open file descriptions were told apart.
     """
@@ -218,6 +224,10 @@ class Environment(Struct, frozen=True):
     uid: int = 0
     gid: int = 0
     capabilities: tuple[str, ...] = ()
+    is_init: bool = False
+    uids: tuple[tuple[int, int], ...] = ()
+    gids: tuple[tuple[int, int], ...] = ()
+    root: tuple[int, int] = (0, 0)
     features: tuple[str, ...] = ()
     identity: str = ""
 

@@ -173,9 +173,8 @@ mounted = pytest.mark.skipif(
 FEW = limited(256)
 
 
-# In a user namespace of one's own the credentials of an end of stream are not root's
-# but the overflow uid's, and CAP_SYS_ADMIN does not reach the pid namespace: with /proc
-# or without it, the model does not know that yet.
+# Without /proc nobody can tell that this is a user namespace, where the credentials of
+# an end of stream are not root's but the overflow uid's.
 @pytest.mark.skipif(os.geteuid() != 0, reason="it would be in a user namespace")
 @mounted
 def test_without_proc_nothing_is_found_where_nothing_is_wrong(machine: Machine) -> None:

@@ -86,7 +86,20 @@ ANSWERS: dict[type[Answer], st.SearchStrategy[Answer]] = {
     Hung: st.builds(Hung, st.floats(0, 1e9)),
     Died: st.builds(Died, TEXT, TEXT),
 }
-ENVIRONMENTS = st.builds(Environment, TEXT, COUNTS, COUNTS, WORDS, WORDS, TEXT)
+RANGES = st.lists(st.tuples(COUNTS, COUNTS), max_size=2).map(tuple)
+ENVIRONMENTS = st.builds(
+    Environment,
+    kernel=TEXT,
+    uid=COUNTS,
+    gid=COUNTS,
+    capabilities=WORDS,
+    is_init=st.booleans(),
+    uids=RANGES,
+    gids=RANGES,
+    root=st.tuples(COUNTS, COUNTS),
+    features=WORDS,
+    identity=TEXT,
+)
 TRANSCRIPTS = st.builds(
     Transcript,
     answers=st.lists(st.one_of(*ANSWERS.values()), max_size=4).map(tuple),

@@ -245,7 +245,7 @@ class _Acceptor:
             and observed.errno == "ETOOMANYREFS"
             and bool(parcel.rights)
             and not parcel.errno
-            and "CAP_SYS_ADMIN" not in self._environment.capabilities
+            and "CAP_SYS_RESOURCE" not in self._environment.capabilities
         )
 
     def send_all(self, step: SendAll, observed: Answer) -> Answer:
@@ -270,7 +270,10 @@ class _Acceptor:
         promise = self._promised(step.at)
         end = self._ends[step.at]
         own_choice = promise.capacity == "own"
-        accepted: Answer = Reader(end, step, self._rule, NATIVE, self._names.own).read(
+        reader = Reader(
+            end, step, self._rule, NATIVE, self._names.own, self._environment.root
+        )
+        accepted: Answer = reader.read(
             self._free, control_capacity=_PLENTY if own_choice else None
         )
         if isinstance(accepted, Got):

@@ -172,12 +172,14 @@ class Reader:
         rule: Decide,
         abi: Abi,
         own: _Ids,
+        root: tuple[int, int],
     ) -> None:
         self._endpoint = endpoint
         self._step = step
         self._rule = rule
         self._abi = abi
         self._own = own
+        self._root = root
         self._peek = "MSG_PEEK" in step.flags
 
     def read(
@@ -303,7 +305,9 @@ class Reader:
                 case "credentials" if in_full and endpoint.option("SO_PASSCRED"):
                     at_end = taken.at_end
                     writer.credentials(
-                        rule("C3") if at_end else rule("C2", taken.credentials)
+                        rule("C3", *self._root)
+                        if at_end
+                        else rule("C2", taken.credentials)
                     )
                 case "rights" if in_full and taken.rights:
                     writer.rights(taken.rights)

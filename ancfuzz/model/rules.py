@@ -101,10 +101,11 @@ def _may_claim(
     own: tuple[int, int, int],
     capabilities: tuple[str, ...],
     *,
+    ids_exist: bool,
     pid_exists: bool | None,
 ) -> str | None:
     pid, uid, gid = claimed
-    if _INVALID_ID in (uid, gid):
+    if _INVALID_ID in (uid, gid) or not ids_exist:
         return "EINVAL"
     if not (
         (pid == own[0] or "CAP_SYS_ADMIN" in capabilities)
@@ -163,8 +164,8 @@ def _shown_credentials(stored: tuple[int, int, int] | None) -> tuple[int, int, i
 
 
 @_rule("C3", "The end of a stream reads as {0, 0, 0}.", "unix_stream_read_generic")
-def _end_credentials() -> tuple[int, int, int]:
-    return (0, 0, 0)
+def _end_credentials(uid: int, gid: int) -> tuple[int, int, int]:
+    return (0, uid, gid)  # the kernel's root, in the words of the receiver's namespace
 
 
 @_rule("R1", "Timestamp, credentials, rights, pidfd, queue length.", "scm_recv_unix")

@@ -35,7 +35,8 @@ class Names:
     """Numbers for names, and names for numbers, within one performance of a case."""
 
     def __init__(self, environment: Environment, abi: Abi) -> None:
-        self.own = (SELF_PID, environment.uid, environment.gid)
+        pid = 1 if environment.is_init else SELF_PID
+        self.own = (pid, environment.uid, environment.gid)
         self._values = Values(self.number, self.own, abi)
         self._numbers: dict[str, int] = {NEGATIVE: -1, CLOSED: _FIRST_NUMBER - 1}
         self._names: dict[int, str] = dict(enumerate(_STANDARD))
@@ -149,6 +150,10 @@ def _ids(payload: bytes, abi: Abi) -> tuple[int, int, int]:
     return pid, uid, gid
 
 
+def _exists(id_: int, known: tuple[tuple[int, int], ...]) -> bool:
+    return not known or any(first <= id_ < first + count for first, count in known)
+
+
 def _claim(
     ids: tuple[int, int, int], names: Names, rule: Decide, environment: Environment
 ) -> Parcel | None:
@@ -159,7 +164,15 @@ def _claim(
         exists = True
     elif pid <= 0 or pid == NO_PID:
         exists = False
-    errno = rule("S10p", ids, names.own, environment.capabilities, pid_exists=exists)
+    errno = rule(
+        "S10p",
+        ids,
+        names.own,
+        environment.capabilities,
+        ids_exist=_exists(ids[1], environment.uids)
+        and _exists(ids[2], environment.gids),
+        pid_exists=exists,
+    )
     if errno:
         return Parcel(errno=errno)
     if exists is None:

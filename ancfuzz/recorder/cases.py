@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorded", "cases", "distinct", "recorded", "shape"]
 
 _MOST_WORDS = 4  # for control messages in a name, which has to be that of a file
-_OF_ROOT = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN")
+_OF_ROOT = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SYS_RESOURCE")
 
 
 class Recorded(msgspec.Struct, frozen=True):
