@@ -37,8 +37,7 @@ def test_the_list_of_differences_is_whole_and_shown() -> None:
     assert [int(number) for number, _ in rows] == list(range(1, 25))
     tests = "".join(
         path.read_text(encoding="utf-8")
-        for path in DOCUMENT.parents[1].glob("tests/*")
-        if path.suffix == ".py"
+        for path in DOCUMENT.parents[1].glob("tests/**/*.py")
     )
     for number, row in rows:
         shown = re.findall(r"`(test_\w+)`", row)
