@@ -2,8 +2,8 @@
 
 A :class:`Judge` puts the rooms of this floor together: it decides where a case is
 performed (ours and CPython's in this process, except where the descriptor table has to
-be shaped; everything else in a worker), at which ends, and hands what was observed to
-the model and the invariants.
+be shaped or nobody lists it; everything else in a worker), at which ends, and hands
+what was observed to the model and the invariants.
 
 This room must not know where cases come from, nor what is done with a verdict.
 """
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from ancfuzz.abi import NATIVE
 from ancfuzz.case import Case, NamedRights, Send, SendAll, Table
+from ancfuzz.descriptors import IS_LISTED
 from ancfuzz.errors import EnvironmentUnsupported
 from ancfuzz.harness import NO_ROOM, Performer, ends_to_hold
 from ancfuzz.host import environment
@@ -167,7 +168,7 @@ class Judge:
         return replace(observed, growth=min(grown))
 
     def _perform(self, case: Case, end: str) -> Transcript:
-        if self.subject.trusted and Table not in map(type, case.steps):
+        if self.subject.trusted and IS_LISTED and Table not in map(type, case.steps):
             if self._performer is None:
                 self._performer = Performer()
             observed = self._performer.perform(case, self.subject, end)

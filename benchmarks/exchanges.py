@@ -14,6 +14,7 @@ profiler makes what calls a lot look slower than it is; what it says are shares.
 
 from __future__ import annotations
 
+import argparse
 import cProfile
 import sys
 import time
@@ -177,8 +178,14 @@ def _ignored(_what: str, _why: str) -> None:
 
 def main() -> None:
     """Print the rates and the profile."""
-    cases = int(sys.argv[1]) if len(sys.argv) > 1 else THOROUGH.cases
-    effort = THOROUGH._replace(long_rounds=5, cases=cases)
+    parser = argparse.ArgumentParser(description="exchanges judged, and a profile")
+    parser.add_argument(
+        "cases", nargs="?", type=int, default=THOROUGH.cases, help="how many to draw"
+    )
+    asked = parser.parse_args()
+    if asked.cases < 1:
+        parser.error(f"{asked.cases} cases: expected 1 or more")
+    effort = THOROUGH._replace(long_rounds=5, cases=asked.cases)
     for table in tables(effort, _ignored):
         for row, cells in table.rows.items():
             found = rate(cells[COLUMN])

@@ -200,6 +200,26 @@ def test_without_proc_a_pidfd_is_known(machine: Machine) -> None:
     assert (there.returncode, there.stdout) == (here.returncode, here.stdout)
 
 
+SMALL_TABLE = """
+import resource
+from ancfuzz.implementations import CPython
+class SmallTable(CPython):
+    def send(self, *arguments):
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= 1024
+        return super().send(*arguments)
+"""
+
+
+@mounted
+def test_without_proc_a_high_limit_is_not_asked_through(machine: Machine) -> None:
+    # A million numbers take a second, and no implementation is to blame for that.
+    (machine.folder / "small.py").write_text(SMALL_TABLE, encoding="utf-8")
+    program = on_a_tmpfs("size=4k", "/proc", limited(4096))
+    arguments = *CHECK, "-i", "small:SmallTable", "-i", "reference", "--invariant"
+    done = machine.run(*arguments, "CRASH", program=program)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
 @mounted
 def test_without_proc_a_leak_is_found(machine: Machine) -> None:
     program = on_a_tmpfs("size=4k", "/proc", FEW)

@@ -192,6 +192,7 @@ class SocketAncillary(Message):
 
         Raises:
             EnvironmentUnsupported: this system sends no credentials.
+            TypeError: something is no SocketCred.
             ValueError: a value does not fit into its field.
             UsageError: another thread is receiving into this buffer.
         """

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import msgspec
 
@@ -168,9 +168,14 @@ def credentials_message(creds: Iterable[SocketCred], abi: Abi) -> ControlMessage
 
     Raises:
         EnvironmentUnsupported: the Abi has no structure for them.
+        TypeError: something is no SocketCred.
         ValueError: a value does not fit into its field.
     """
     layout = _known_layout(abi)
+    creds = tuple(creds)
+    for one in creds:
+        if not isinstance(cast("object", one), SocketCred):
+            raise TypeError(f"cannot add {one!r}: expected credentials, a SocketCred")
     payload = b"".join([one.encode(abi) for one in creds])
     return ControlMessage(abi.constants["SOL_SOCKET"], layout.type, payload)
 

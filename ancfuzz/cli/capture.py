@@ -181,7 +181,7 @@ def _print(
         screen.say(note)
     if len(recording.notes) > _MOST_NOTES:
         more = quantity(len(recording.notes) - _MOST_NOTES, "more note")
-        screen.paragraph(f"{more}, in the JSON")
+        screen.paragraph(f"{more}: --json has them all")
 
 
 def _processes(count: int) -> str:

@@ -47,11 +47,13 @@ def read_transcript(argument: str) -> Transcript:
     """The transcript that an argument stands for.
 
     Args:
-        argument: a file's name, or JSON.
+        argument: a file's name, ``-`` for standard input, or JSON.
 
     Raises:
         UsageError: it is none.
     """
+    if argument == STANDARD_INPUT:
+        return corpus.loads_transcript(_standard_input(), where="standard input")
     if _looks_like_json(argument.encode("utf-8", "surrogateescape")):
         return corpus.loads_transcript(argument, where="TRANSCRIPT")
     return corpus.read_transcript(argument)

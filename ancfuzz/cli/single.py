@@ -95,7 +95,8 @@ def judge(verdict: Verdict, argument: str, transcript: str, *, as_json: bool) ->
     performed = [_Performed("recorded", NATIVE, judge_transcript(case, observed))]
     if _tell(verdict, case, performed, as_json=as_json) and not as_json:
         given: str | Case = case if argument == STANDARD_INPUT else argument
-        Screen(sys.stdout).command(judge_command(given, transcript))
+        told = observed if transcript == STANDARD_INPUT else transcript
+        Screen(sys.stdout).command(judge_command(given, told))
 
 
 def _tell(

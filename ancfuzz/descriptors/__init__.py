@@ -31,6 +31,7 @@ if os.name != "posix":
 
 from ancfuzz.descriptors.census import (
     COUNT_METHOD,
+    IS_LISTED,
     close_all,
     describe,
     is_close_on_exec,
@@ -56,6 +57,7 @@ __all__ = [
     "CONFUSED_BY_FSTAT",
     "COUNT_METHOD",
     "IDENTITY_METHOD",
+    "IS_LISTED",
     "NEVER_OPEN",
     "OPENERS",
     "Fingerprint",

@@ -95,6 +95,13 @@ def _list(directory: str) -> Iterator[int]:
 
 _LISTING: Final = find_listing(("/proc/self/fd", "/dev/fd"))
 
+IS_LISTED: Final = _LISTING is not None
+"""Whether the system lists what is open.
+
+If not, each number below the soft limit is asked for, and that takes as long as the
+limit is high.
+"""
+
 
 def open_numbers() -> frozenset[int]:
     """The numbers that this process has open, and none that was opened to find out."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -123,6 +124,8 @@ class Session:
             )
         except OSError as error:
             why = obstacle(command[0]) if error.errno == errno.ENOEXEC else None
+            if error.errno == errno.ENOENT and shutil.which(command[0]):
+                why = "the program is there, and the interpreter that it names is not"
             said = f"{error.strerror}: {why}" if why else error.strerror
             raise UsageError(f"{command[0]} cannot be started: {said}") from error
         self._children.append(child)

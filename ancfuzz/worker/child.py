@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import resource
 import socket
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ancfuzz import implementations
+from ancfuzz.descriptors import IS_LISTED
 from ancfuzz.errors import UsageError
 from ancfuzz.harness import Performer
 from ancfuzz.lifeline import die_with_parent, hear_no_terminal
@@ -52,6 +54,16 @@ def main(settings: dict[str, Any]) -> None:
     serve(channel, subject, settings["parent"], settings["position"])
 
 
+_SMALL_TABLE = 1024  # numbers: what most systems begin with
+
+
+def _make_table_small() -> None:
+    """Let there be few numbers to ask for: a limit of a million takes a second."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft > _SMALL_TABLE:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_SMALL_TABLE, hard))
+
+
 def serve(channel: socket.socket, subject: Subject, parent: int, position: int) -> None:
     """Answer requests until the other side is gone.
 
@@ -65,6 +77,8 @@ def serve(channel: socket.socket, subject: Subject, parent: int, position: int) 
     die_with_parent(parent)
     hear_no_terminal()
     allow_in_this_process()
+    if not IS_LISTED:
+        _make_table_small()
     page = mmap.mmap(position, mmap.PAGESIZE)
     os.close(position)  # a number that anybody writes to must not lead there
 

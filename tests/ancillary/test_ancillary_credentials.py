@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -96,3 +97,10 @@ def test_a_system_without_credentials_says_so(target: str) -> None:
             EnvironmentUnsupported, match="credentials cannot be passed"
         ):
             add()
+
+
+def test_what_is_no_credentials_is_refused() -> None:
+    ancillary = SocketAncillary(64)
+    with pytest.raises(TypeError, match="cannot add 1: expected credentials"):
+        ancillary.add_creds([cast("Any", 1)])
+    assert ancillary.is_empty
