@@ -101,8 +101,9 @@ class Account:
         """Close what nobody has taken."""
         if self._unread:
             self._read()
-        for owned in (self._fds, self._pidfds):
-            while owned and (one := _pop(owned)):
+        while self._fds or self._pidfds:
+            one = _pop(self._fds) or _pop(self._pidfds)
+            if one is not None:
                 for first, behind in one.runs:
                     os.closerange(first, behind)
 

@@ -221,7 +221,7 @@ class SocketAncillary(Message):
         """
         if not self._length:
             return iter(())
-        control = self.control
+        control = bytes(self._memory[: self._length])
         items, broken = read(control, self._layout)
         if broken is None:
             return iter(items)
