@@ -102,6 +102,7 @@ class _Message(
     tag_field="kind",
     omit_defaults=True,
     forbid_unknown_fields=True,
+    gc=False,
 ):
     """What all messages share: how they are told apart in JSON."""
 
@@ -112,6 +113,7 @@ class _Step(
     tag_field="do",
     omit_defaults=True,
     forbid_unknown_fields=True,
+    gc=False,
 ):
     """What all steps share: how they are told apart in JSON."""
 

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-class Facts(Struct, frozen=True, omit_defaults=True):
+class Facts(Struct, frozen=True, omit_defaults=True, gc=False):
     """What a receive did to the descriptor table, whatever the receiver said of it.
 
     Attributes:
@@ -60,7 +60,7 @@ class Facts(Struct, frozen=True, omit_defaults=True):
 _NO_FACTS = Facts()
 
 
-class _Answer(Struct, frozen=True, tag_field="answer", omit_defaults=True):
+class _Answer(Struct, frozen=True, tag_field="answer", omit_defaults=True, gc=False):
     """What all answers share: how they are told apart in JSON."""
 
 
@@ -232,7 +232,7 @@ class Environment(Struct, frozen=True):
     identity: str = ""
 
 
-class Transcript(Struct, frozen=True, omit_defaults=True):
+class Transcript(Struct, frozen=True, omit_defaults=True, gc=False):
     """What came of a case.
 
     Attributes:

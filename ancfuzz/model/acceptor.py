@@ -80,7 +80,7 @@ _IN_FLIGHT = (
 _UNSUCCESSFUL = (Failed, Refusal, Raised)
 
 
-class Acceptance(Struct, frozen=True):
+class Acceptance(Struct, frozen=True, gc=False):
     """What the model makes of a transcript.
 
     Attributes:

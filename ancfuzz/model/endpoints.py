@@ -151,7 +151,7 @@ def pair(kind: str) -> tuple[Endpoint, Endpoint]:
     return one, other
 
 
-class Taken(Struct, frozen=True):
+class Taken(Struct, frozen=True, gc=False):
     """What a read took from a queue."""
 
     data: bytes

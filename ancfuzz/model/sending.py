@@ -71,7 +71,7 @@ class Names:
         return control_bytes(template, self._values)
 
 
-class Parcel(Struct, frozen=True):
+class Parcel(Struct, frozen=True, gc=False):
     """What the kernel took from a control buffer.
 
     Attributes:
