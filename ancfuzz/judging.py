@@ -175,19 +175,18 @@ class Judge:
             if observed.answers != (NO_ROOM,):
                 return observed
         # A child inherits nothing: its table has room where this one may be full.
-        try:
-            return self._perform_in_worker(case, end)
-        except EnvironmentUnsupported:
-            self._close_performer()
-        try:
-            return self._perform_in_worker(case, end)
-        except EnvironmentUnsupported as error:
-            return Transcript((NotPerformed(str(error)),), end, environment())
+        return self._perform_in_worker(case, end)
 
     def _perform_in_worker(self, case: Case, end: str) -> Transcript:
-        if self._worker is None:
-            self._worker = Worker(self.subject, deadline=self._deadline)
-        return self._worker.perform(case, end)
+        while True:
+            try:
+                if self._worker is None:
+                    self._worker = Worker(self.subject, deadline=self._deadline)
+                return self._worker.perform(case, end)
+            except EnvironmentUnsupported as error:
+                if self._performer is None:
+                    return Transcript((NotPerformed(str(error)),), end, environment())
+            self._close_performer()  # it may hold what starting a worker takes
 
     def _adapted(self, case: Case) -> Case:
         """The case with the payload that the implementation insists on."""

@@ -21,6 +21,7 @@ from msgspec import Struct
 from ancfuzz.case import Flag, Hex, Message, Payload, PlainMessage
 
 __all__ = [
+    "NO_FACTS",
     "Answer",
     "Decoded",
     "Died",
@@ -57,7 +58,8 @@ class Facts(Struct, frozen=True, omit_defaults=True, gc=False):
     held: tuple[Message, ...] | None = None
 
 
-_NO_FACTS = Facts()
+NO_FACTS = Facts()
+"""Nothing was installed that was not reported, and nobody was asked what is held."""
 
 
 class _Answer(Struct, frozen=True, tag_field="answer", omit_defaults=True, gc=False):
@@ -72,7 +74,7 @@ class Failed(_Answer, frozen=True, tag="failed"):
     """An OSError: the errno by its name."""
 
     errno: str
-    facts: Facts = _NO_FACTS
+    facts: Facts = NO_FACTS
 
 
 class Sent(_Answer, frozen=True, tag="sent"):
@@ -98,7 +100,7 @@ class Got(_Answer, frozen=True, tag="got"):
     truncated: bool = False
     flags: tuple[Flag, ...] | None = None
     control_length: int | None = None
-    facts: Facts = _NO_FACTS
+    facts: Facts = NO_FACTS
 
 
 class Encoded(_Answer, frozen=True, tag="encoded"):
@@ -141,7 +143,7 @@ class Refusal(_Answer, frozen=True, tag="refused"):
 
     reason: str = ""
     messages: tuple[Message, ...] = ()
-    facts: Facts = _NO_FACTS
+    facts: Facts = NO_FACTS
 
 
 class NotPerformed(_Answer, frozen=True, tag="not_performed"):
@@ -156,7 +158,7 @@ class Raised(_Answer, frozen=True, tag="raised"):
 
     type: str
     message: str
-    facts: Facts = _NO_FACTS
+    facts: Facts = NO_FACTS
 
 
 class Nonsense(_Answer, frozen=True, tag="nonsense"):
@@ -164,7 +166,7 @@ class Nonsense(_Answer, frozen=True, tag="nonsense"):
 
     value: str
     expected: str
-    facts: Facts = _NO_FACTS
+    facts: Facts = NO_FACTS
 
 
 class Untold(_Answer, frozen=True, tag="untold"):

@@ -15,14 +15,21 @@ from msgspec.structs import astuple
 from ancfuzz.codec import ControlMessage
 from ancfuzz.errors import Refused, Unsupported
 from ancfuzz.implementation import Received
-from ancfuzz.transcript import Answer, Facts, Failed, Nonsense, Raised, Refusal
+from ancfuzz.transcript import (
+    NO_FACTS,
+    Answer,
+    Facts,
+    Failed,
+    Nonsense,
+    Raised,
+    Refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
     "ENDINGS",
-    "NOTHING_HELD",
     "errno_name",
     "nonsense",
     "raised",
@@ -34,9 +41,6 @@ __all__ = [
 
 ENDINGS = (Exception, SystemExit)
 """How an implementation may end a call instead of returning."""
-
-NOTHING_HELD = Facts()
-"""What an answer says without further ado."""
 
 _MOST = 200  # characters of a repr that is quoted
 
@@ -83,7 +87,7 @@ def unchecked(value: object) -> object:
 
 def with_facts(answer: Answer, facts: Facts) -> Answer:
     """The answer of a failed receive, with what was true whatever it said."""
-    if facts == NOTHING_HELD:
+    if facts == NO_FACTS:
         return answer
     match answer:
         case Failed(name):

@@ -16,12 +16,12 @@ from ancfuzz.case import (
     NamedRights,
     payload_text,
 )
-from ancfuzz.harness.answers import ENDINGS, NOTHING_HELD, nonsense, raised, wrong_with
+from ancfuzz.harness.answers import ENDINGS, nonsense, raised, wrong_with
 from ancfuzz.host import FLAGS
 from ancfuzz.implementation import Received
 from ancfuzz.implementations import CPython, Reference
 from ancfuzz.naming import control_message, sent_names
-from ancfuzz.transcript import Answer, Facts, Got, Raised, Refusal
+from ancfuzz.transcript import NO_FACTS, Answer, Facts, Got, Raised, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,7 +184,7 @@ class Stage:
     def stale(self, actor: Implementation) -> Facts | Raised:
         """The facts of a failed receive."""
         if actor is not self._implementation:
-            return NOTHING_HELD
+            return NO_FACTS
         try:
             return Facts(held=self.held(actor)[0])
         except ENDINGS as error:

@@ -215,8 +215,8 @@ class Message:
         """
         if fd >> _C_INT_BITS and fd != -1:
             raise _no_descriptor(fd)
-        if self._barred is not None:
-            raise self._barred()
+        if (barred := self._barred) is not None:
+            raise barred()
         try:
             call = idle.pop()
         except IndexError:
@@ -280,8 +280,9 @@ class Message:
         header.flags = NOTHING_ARRIVED
         shared: ctypes.c_char | None = None
         held: list[object] | None = None
-        if self._barred is not None:
-            raise self._barred()
+        if (barred := self._barred) is not None:
+            idle.append(call)
+            raise barred()
         # No other thread and no signal handler runs between the question and the try.
         self._barred = in_use
         try:
