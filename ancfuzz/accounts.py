@@ -32,7 +32,13 @@ from ancfuzz.descriptors import (
     open_numbers,
     process_behind,
 )
-from ancfuzz.names import OTHER, PHANTOM, description_of
+from ancfuzz.names import (
+    OTHER,
+    PHANTOM,
+    description_of,
+    endpoint_name,
+    names_endpoint,
+)
 from ancfuzz.naming import Values, named_credentials
 
 if TYPE_CHECKING:
@@ -121,7 +127,8 @@ class Accounts:
             ends: numbers, by name.
             own: the implementation made them, and what appeared is what they need.
         """
-        self._ends.update(ends)
+        for end, number in ends.items():
+            self._ends[endpoint_name(end)] = number
         self._known.update(ends.values())
         if own or len(self._stock.numbers) != self._stock_size:
             # Duplicates of the endpoints, made to be sent, go with the endpoints too.
@@ -130,12 +137,13 @@ class Accounts:
 
     def closing(self, end: str) -> None:
         """An endpoint is about to be closed."""
-        number = self._ends.pop(end, None)
+        name = endpoint_name(end)
+        number = self._ends.pop(name, None)
         if number is not None:
             self._known.discard(number)
             # It may still be in flight. A socket is one file, and has an inode of its
             # own as long as it lives.
-            self._gone[os.fstat(number).st_ino] = f"socket:{end}"
+            self._gone[os.fstat(number).st_ino] = name
 
     def expect(self, occupied: Iterable[int] = ()) -> None:
         """A receive comes next: what appears from here on, it installed.
@@ -194,9 +202,7 @@ class Accounts:
         for name in sent:
             original = description_of(name)
             if original not in candidates:
-                number = stock.get(original)
-                if number is None:
-                    number = ends.get(original.removeprefix("socket:"))
+                number = stock.get(original, ends.get(original))
                 if number is not None:
                     candidates[original] = number
         return candidates
@@ -338,15 +344,13 @@ class Accounts:
         close_all(number for number, _ in leaked)
         self._adrift = set()
         for name in lost:
-            if not name.startswith("socket:"):
+            if not names_endpoint(name):
                 self._stock.discard(name)
         self._ends = {}
         self._is_settled = False  # list the table anew for the next case
         return Balance(tuple(name for _, name in leaked), lost, grown)
 
     def _lost(self, numbers: frozenset[int]) -> tuple[str, ...]:
-        ends = tuple(
-            f"socket:{name}" for name, n in self._ends.items() if n not in numbers
-        )
+        ends = tuple(name for name, n in self._ends.items() if n not in numbers)
         early = self._lost_early.difference(now := self._stock.verify())
         return (*now, *sorted(early), *ends)

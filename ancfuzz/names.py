@@ -55,6 +55,7 @@ PHANTOM = "phantom"
 OTHER = "other"
 
 _IN_TRANSCRIPTS = frozenset({PHANTOM, OTHER, "number:0", "number:1", "number:2"})
+_ENDPOINT = "socket:"
 _MOST = 4096  # a case is bounded: sixteen times what one message can carry
 _ITEM = re.compile(
     r"(?P<stem>(?:dup\d?:)?(?:[a-z]+(?:-[a-z]+)?|socket:[a-z]))"
@@ -102,7 +103,17 @@ def kind_of(name: str) -> str | None:
     stem = description_of(name).partition("#")[0]
     if stem in KINDS or stem in (CLOSED, NEGATIVE):
         return stem
-    return "socket" if stem.startswith("socket:") else None
+    return "socket" if stem.startswith(_ENDPOINT) else None
+
+
+def endpoint_name(endpoint: str) -> str:
+    """How an end of a case's own pair is called when it is passed."""
+    return f"{_ENDPOINT}{endpoint}"
+
+
+def names_endpoint(name: str) -> bool:
+    """Whether a name, perhaps a duplicate's, is of an end of the case's own pair."""
+    return _ENDPOINT in name
 
 
 def description_of(name: str) -> str:

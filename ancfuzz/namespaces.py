@@ -16,11 +16,12 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ancfuzz.naming import OVERFLOW_ID
+
 __all__ = ["Ids", "is_first", "known_ids", "owns_its_processes"]
 
 _FIRST: Final = 0xEFFFFFFD  # PROC_USER_INIT_INO, linux/proc_ns.h
 _NS_GET_USERNS: Final = 0xB701  # linux/nsfs.h
-_OVERFLOW_ID: Final = 65534  # kernel.overflowuid, kernel.overflowgid
 _ALL: Final = [(0, 0, 0xFFFFFFFF)]
 
 
@@ -62,7 +63,7 @@ def known_ids(kind: str, table: Path | None = None) -> Ids:
         return Ids()
     root = [inside for inside, outside, _ in rows if outside == 0]
     known = tuple((inside, count) for inside, _, count in rows)
-    return Ids(known, root[0] if root else _OVERFLOW_ID)
+    return Ids(known, root[0] if root else OVERFLOW_ID)
 
 
 def owns_its_processes() -> bool:

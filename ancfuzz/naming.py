@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_PID",
+    "OVERFLOW_ID",
     "SELF_PID",
     "Values",
     "control_bytes",
@@ -46,6 +47,12 @@ SELF_PID = 1_000_001
 
 NO_PID = 2**31 - 1
 """A pid that no process has: above every ``pid_max``."""
+
+OVERFLOW_ID = 65534
+"""What stands for an id that a reader's user namespace has none for.
+
+Linux's own ``kernel.overflowuid`` and ``kernel.overflowgid``.
+"""
 
 _UCRED_SIZE = 12  # three 32-bit ids on every Linux
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ancfuzz.descriptors.identity import Fingerprint, fingerprint, same_description
 from ancfuzz.descriptors.kinds import OPENERS, open_kind
 from ancfuzz.errors import UsageError
-from ancfuzz.names import CLOSED, NEGATIVE, description_of, expand
+from ancfuzz.names import CLOSED, NEGATIVE, description_of, endpoint_name, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -143,7 +143,7 @@ class Stock:
 
         The stock does not close, verify or keep it open.
         """
-        name = f"socket:{endpoint}"
+        name = endpoint_name(endpoint)
         self._lent[name] = self._numbers[name] = number
 
     def reclaim(self) -> None:

@@ -20,6 +20,7 @@ from ancfuzz.harness.answers import ENDINGS, nonsense, raised, wrong_with
 from ancfuzz.host import FLAGS
 from ancfuzz.implementation import Received
 from ancfuzz.implementations import CPython, Reference
+from ancfuzz.names import names_endpoint
 from ancfuzz.naming import control_message, sent_names
 from ancfuzz.transcript import NO_FACTS, Answer, Facts, Got, Raised, Refusal
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage", "is_real"]
 
-_ENDPOINT = "socket:"
 _REFERENCE = Reference()
 _BY_METHODS = CPython()  # for simulated sockets, which have no number to call on
 
@@ -79,8 +79,8 @@ class Stage:
         self.may_shape = may_shape
         sent = sent_names(case)
         once = dict.fromkeys(sent)
-        self.endpoints = [name for name in once if _ENDPOINT in name]
-        self.others = [name for name in once if _ENDPOINT not in name]
+        self.endpoints = [name for name in once if names_endpoint(name)]
+        self.others = [name for name in once if not names_endpoint(name)]
         self.sent_in_all = len(sent)
         self.sockets: dict[str, Any] = {}
         self.numbers: dict[str, int] = {}

@@ -43,7 +43,7 @@ from ancfuzz.implementation import Promise
 from ancfuzz.model.endpoints import Endpoint, Reader, pair
 from ancfuzz.model.rules import LINUX, Decide, Rule, RuleSet
 from ancfuzz.model.sending import Names, Parcel, parse
-from ancfuzz.names import description_of
+from ancfuzz.names import description_of, endpoint_name
 from ancfuzz.naming import sent_names
 from ancfuzz.transcript import (
     Answer,
@@ -192,7 +192,7 @@ class _Acceptor:
         """The number is closed; the socket behind it may live on in a queue."""
         if any(_is_duplicate_of(step.at, name) for name in sent_names(self._case)):
             self.unknown = "a closed endpoint of which there is a duplicate"
-        self._names.close(f"socket:{step.at}")
+        self._names.close(endpoint_name(step.at))
         self._closing.add(step.at)
         self._close_what_can_be()
         return _DONE
@@ -296,7 +296,7 @@ class _Acceptor:
                 name
                 for name, end in self._ends.items()
                 if not end.closed
-                and any(f"socket:{at}" in queued.rights for queued in end.queue)
+                and any(endpoint_name(at) in queued.rights for queued in end.queue)
             ]
             if holders == [at]:
                 self.unknown = "when a closed cycle of sockets is collected"
@@ -380,7 +380,7 @@ def _may_be_short(end: Endpoint, observed: Sent, size: int) -> bool:
 
 
 def _is_duplicate_of(endpoint: str, name: str) -> bool:
-    return name.startswith("dup") and description_of(name) == f"socket:{endpoint}"
+    return name != (own := endpoint_name(endpoint)) and description_of(name) == own
 
 
 def _nearly_full(end: Endpoint | None) -> bool:

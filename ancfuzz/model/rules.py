@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from ancfuzz.naming import OVERFLOW_ID
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -53,7 +55,6 @@ def _rule(
 
 SCM_MAX_FD = 253  # include/net/scm.h
 _SIZEOF_UCRED = 12
-_OVERFLOW_ID = 65534  # kernel.overflowuid
 _INVALID_ID = 0xFFFFFFFF
 
 _SCM = "net/core/scm.c"
@@ -160,7 +161,7 @@ def _attached_credentials(
 
 @_rule("C2", "A message without credentials reads as the overflow ids.", "scm_recv")
 def _shown_credentials(stored: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    return stored or (0, _OVERFLOW_ID, _OVERFLOW_ID)
+    return stored or (0, OVERFLOW_ID, OVERFLOW_ID)
 
 
 @_rule("C3", "The end of a stream reads as {0, 0, 0}.", "unix_stream_read_generic")

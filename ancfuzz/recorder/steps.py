@@ -30,6 +30,7 @@ from ancfuzz.case import (
 from ancfuzz.codec import decode, encoded_size
 from ancfuzz.errors import MalformedControl
 from ancfuzz.names import description_of
+from ancfuzz.naming import OVERFLOW_ID
 from ancfuzz.recorder.log import ReceiveCall
 from ancfuzz.recorder.symbols import (
     control_template,
@@ -79,7 +80,7 @@ _MOST_BYTES: Final = 1 << 20  # that a case may hold of data, or of capacity
 _CLOEXEC: Final = 1  # FD_CLOEXEC
 # What was queued before SO_PASSCRED was set has no credentials: then the receiver is
 # told pid 0 and the overflow ids (scm_recv_unix in net/core/scm.c).
-_NOBODY: Final = struct.pack("@iII", 0, 65534, 65534)
+_NOBODY: Final = struct.pack("@iII", 0, OVERFLOW_ID, OVERFLOW_ID)
 
 
 def steps(exchange: Exchange, *, payloads: bool = False) -> tuple[Answered, ...]:

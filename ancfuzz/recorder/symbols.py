@@ -27,7 +27,7 @@ from ancfuzz.case import (
     PlainMessage,
 )
 from ancfuzz.codec import decode, walk
-from ancfuzz.names import CLOSED, NEGATIVE, description_of
+from ancfuzz.names import CLOSED, NEGATIVE, description_of, endpoint_name
 from ancfuzz.naming import NO_PID, named_credentials
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def descriptor_names(
         if kind == CLOSED:
             name = CLOSED if one.fd >= 0 else NEGATIVE
         elif kind == "socket" and one.inode in endpoints:
-            name = f"socket:{endpoints[one.inode]}"
+            name = endpoint_name(endpoints[one.inode])
         elif same and kind not in _ALIKE and len(same) <= _MOST_TWINS:
             # Another number for the same file, as far as fstat(2) can tell.
             name = f"dup{len(same) if len(same) > 1 else ''}:{same[0]}"
